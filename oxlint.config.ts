@@ -1,0 +1,104 @@
+import { defineConfig, type OxlintConfig, type OxlintOverride } from "oxlint"
+
+/**
+ * Imports run one way: a layer may import itself and the layers above it in this list. A new module of the core
+ * is refused every import until it is given a layer here.
+ */
+const layers: Layer[] = [
+  { modules: ["errors"] },
+  { modules: ["json", "store"] },
+  { modules: ["id", "expiry", "diagnostics", "schema", "lanes", "crypto/*"] },
+  { modules: ["state", "api", "gateway", "cookie/*"] },
+  { modules: ["plan", "view", "headers", "user"] },
+  { modules: ["config"] },
+  { modules: ["session"] },
+  // The default store is the one exception to "nothing in the core imports a store".
+  { modules: ["sessions"], also: ["./stores/memory.ts"] },
+  { modules: ["index"] },
+]
+
+/** What the modules of a folder may import besides the layers; the core imports no `node:` module, so that it runs anywhere. */
+const outside: Record<string, string[]> = {
+  "crypto/*": ["#crypto", "node:buffer", "node:crypto", "@noble/**"],
+}
+
+interface Layer {
+  modules: string[]
+  also?: string[]
+}
+
+function mayImport(files: string, allowed: string[], message: string): OxlintOverride {
+  const group = ["**", ...allowed.map((specifier) => `!${specifier}`)]
+  return { files: [files], rules: { "no-restricted-imports": ["error", { patterns: [{ group, message }] }] } }
+}
+
+function coreOverrides(): OxlintOverride[] {
+  const overrides: OxlintOverride[] = []
+  const reachable: string[] = []
+  for (const { modules, also = [] } of layers) {
+    reachable.push(...modules)
+    for (const module of modules) {
+      const inFolder = module.includes("/")
+      const own = reachable.map((name) => `${inFolder ? "../" : "./"}${name}.ts`)
+      const allowed = [...own, ...(inFolder ? ["./*.ts"] : []), ...also, ...(outside[module] ?? [])]
+      const order = layers.map((layer) => layer.modules.join(", ")).join(" <- ")
+      overrides.push(mayImport(`src/${module}.ts`, allowed, `Imports run one way: ${order}.`))
+    }
+  }
+  return overrides
+}
+
+const core = layers.flatMap((layer) => layer.modules.map((name) => `../${name}.ts`))
+const store = ["./shared*.ts", "../store.ts", "../state.ts", "../json.ts", "../errors.ts"]
+const storeRule = "A store imports the contract, the state, the errors and its folder's shared helpers."
+const outerRule = "Adapters, the testing kit and the command line import the core and their own folder."
+
+const config: OxlintConfig = defineConfig({
+  options: { typeAware: true, denyWarnings: true, reportUnusedDisableDirectives: "error" },
+  plugins: ["eslint", "typescript", "unicorn", "oxc", "import", "promise", "node", "vitest"],
+  categories: { correctness: "error", suspicious: "error" },
+  ignorePatterns: ["dist/**", "coverage/**", "test/**/fixtures/**"],
+  rules: {
+    "typescript/no-explicit-any": "error",
+    "typescript/no-misused-promises": "error",
+    "typescript/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
+    "typescript/only-throw-error": "error",
+    "typescript/prefer-promise-reject-errors": "error",
+    "typescript/consistent-type-imports": "error",
+    "import/no-cycle": "error",
+    eqeqeq: "error",
+    "no-var": "error",
+    "prefer-const": "error",
+
+    // Literal annotations are what isolated declarations ask for.
+    "typescript/prefer-as-const": "off",
+    // `as` and `!` state what the surrounding lines have just checked; both are needed under noUncheckedIndexedAccess.
+    "typescript/no-unsafe-type-assertion": "off",
+    "typescript/no-misused-spread": "off",
+    "import/no-named-as-default-member": "off",
+    "vitest/valid-expect": ["error", { maxArgs: 2 }],
+    // A case of the conformance suite, a property or a compiler run asserts without the word `expect`.
+    "vitest/expect-expect": "off",
+    "vitest/no-conditional-expect": "off",
+    // Both forbid ordinary uses of promises at the border to callback interfaces.
+    "promise/always-return": "off",
+    "promise/no-promise-in-callback": "off",
+    "unicorn/consistent-function-scoping": "off",
+  },
+  overrides: [
+    { files: ["src/**/*.ts"], rules: { "no-console": "error", "import/no-default-export": "error" } },
+    mayImport("src/**/*.ts", [], "This module has no layer yet: give it one in oxlint.config.ts."),
+    ...coreOverrides(),
+    mayImport("src/stores/*.ts", store, storeRule),
+    mayImport("src/stores/sqlite.ts", [...store, "node:sqlite", "node:module"], storeRule),
+    mayImport("src/adapters/*.ts", ["./shared*.ts", ...core], outerRule),
+    mayImport("src/adapters/node.ts", ["./shared*.ts", "node:*", ...core], outerRule),
+    mayImport("src/testing/*.ts", ["./*.ts", "node:*", "tough-cookie", ...core], outerRule),
+    mayImport("src/cli/*.ts", ["./*.ts", "node:*", ...core], outerRule),
+    { files: ["test/types/**"], rules: { "typescript/no-unnecessary-type-parameters": "off" } },
+    { files: ["scripts/**"], rules: { "typescript/prefer-promise-reject-errors": "off" } },
+    { files: ["src/**/*.test*.ts"], rules: { "no-restricted-imports": "off" } },
+  ],
+})
+
+export default config

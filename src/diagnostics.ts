@@ -1,0 +1,80 @@
+import type { SessionId } from "./store.ts"
+
+/** What happened, for logs and metrics. No event holds a ticket, a value or a cookie. Ids are safe to log. */
+export type SessionEvent =
+  /** A cookie of ours was sent that does not open: forged, foreign, expired, truncated. The request is anonymous. */
+  | { readonly type: "cookie-rejected"; readonly count: number }
+  /** Several cookies of ours open, for different sessions. The request is anonymous. */
+  | { readonly type: "cookies-ambiguous"; readonly count: number }
+  /** A record was made under this id. */
+  | { readonly type: "created"; readonly id: SessionId }
+  /** A session moved to a new id. */
+  | { readonly type: "rotated"; readonly id: SessionId; readonly movedTo: SessionId }
+  /** A session was ended by the request that had it. */
+  | { readonly type: "invalidated"; readonly id: SessionId }
+  /** A session was ended by `revoke`, or sessions by `revokeByUser` or `revokeOthers`. */
+  | { readonly type: "revoked"; readonly id?: SessionId | undefined; readonly count: number }
+  /** A session's record was looked for and is gone without a trace. */
+  | { readonly type: "record-missing"; readonly id: SessionId }
+  /** Changes to a session that another request ended, or moved, were dropped. */
+  | { readonly type: "write-discarded"; readonly id: SessionId; readonly reason: "ended" | "moved" }
+  /** Pending changes were dropped because the response is a server error. */
+  | { readonly type: "dropped-on-error"; readonly status: number | undefined }
+  /** A cross-site request without a cookie wanted to start a session by mere writes. */
+  | { readonly type: "creation-denied" }
+  /** A change to client state was refused, because the ticket is the old one of a session in its grace. */
+  | { readonly type: "client-write-refused"; readonly id: SessionId; readonly key: string }
+  /** `setExpiry` asked for an end beyond the absolute end, which holds. */
+  | { readonly type: "expiry-capped"; readonly id: SessionId | undefined }
+  /** A stored value no longer fits its schema and reads as undefined. */
+  | { readonly type: "stored-value-invalid"; readonly key: string; readonly state: "server" | "client" }
+  /** A store operation failed or timed out. */
+  | { readonly type: "store-failed"; readonly operation: string; readonly error: Error }
+  /** The sweeper removed expired records. */
+  | { readonly type: "swept"; readonly count: number }
+
+/** Where events and warnings go. */
+export interface Diagnostics {
+  emit(event: SessionEvent): void
+  /** Warns once per code and `createSessions`. */
+  warn(code: string, message: string): void
+}
+
+interface WarningProcess {
+  readonly process?: {
+    emitWarning?: ((message: string, options: { type: string; code: string }) => void) | undefined
+  }
+}
+
+/** A listener that throws must not break a request, so what it throws is reported as an uncaught error of its own. */
+export function createDiagnostics(options: {
+  onEvent?: ((event: SessionEvent) => void) | undefined
+  onWarning?: ((message: string, code: string) => void) | undefined
+}): Diagnostics {
+  const { onEvent, onWarning = emitWarning } = options
+  const warned = new Set<string>()
+  return {
+    emit(event) {
+      if (onEvent !== undefined) guard(() => onEvent(event))
+    },
+    warn(code, message) {
+      if (warned.has(code)) return
+      warned.add(code)
+      guard(() => onWarning(message, code))
+    },
+  }
+}
+
+function guard(listener: () => void): void {
+  try {
+    listener()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+function emitWarning(message: string, code: string): void {
+  ;(globalThis as WarningProcess).process?.emitWarning?.(message, { type: "CoatcheckWarning", code })
+}

@@ -1,0 +1,105 @@
+import type { Diagnostics } from "./diagnostics.ts"
+import { SessionError, StoreError } from "./errors.ts"
+import type {
+  Change,
+  ChangeIdOptions,
+  DeleteByUserOptions,
+  Gone,
+  NewRecord,
+  SessionId,
+  SessionRecord,
+  SessionStore,
+  SessionSummary,
+  StoreCapabilities,
+  Tombstone,
+  Written,
+} from "./store.ts"
+
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/** The store as the core calls it: every operation answers in time, and fails with a `SessionError`. */
+export class Gateway implements SessionStore {
+  readonly #store: SessionStore
+  readonly #timeout: number
+  readonly #diagnostics: Diagnostics
+
+  constructor(store: SessionStore, timeout: number, diagnostics: Diagnostics) {
+    this.#store = store
+    this.#timeout = Math.min(timeout, LONGEST_TIMER)
+    this.#diagnostics = diagnostics
+  }
+
+  get name(): string {
+    return this.#store.name
+  }
+
+  get capabilities(): StoreCapabilities {
+    return this.#store.capabilities
+  }
+
+  create(id: SessionId, record: NewRecord): Promise<void> {
+    return this.#call("create", () => this.#store.create(id, record))
+  }
+
+  load(id: SessionId): Promise<SessionRecord | Gone | undefined> {
+    return this.#call("load", () => this.#store.load(id))
+  }
+
+  update(id: SessionId, change: Change, options?: { ifVersion?: number | undefined }): Promise<Written> {
+    return this.#call("update", () => this.#store.update(id, change, options))
+  }
+
+  updateTtl(id: SessionId): Promise<Written> {
+    return this.#call("updateTtl", () => this.#store.updateTtl(id))
+  }
+
+  changeId(oldId: SessionId, newId: SessionId, options: ChangeIdOptions): Promise<Written> {
+    return this.#call("changeId", () => this.#store.changeId(oldId, newId, options))
+  }
+
+  delete(id: SessionId, options?: { tombstone?: Tombstone | undefined }): Promise<void> {
+    return this.#call("delete", () => this.#store.delete(id, options))
+  }
+
+  deleteExpired(options?: { limit?: number | undefined }): Promise<number> {
+    return this.#call("deleteExpired", () => this.#store.deleteExpired(options))
+  }
+
+  listByUser(userId: string): Promise<SessionSummary[]> {
+    return this.#call("listByUser", () => this.#store.listByUser(userId))
+  }
+
+  deleteByUser(userId: string, options?: DeleteByUserOptions): Promise<number> {
+    return this.#call("deleteByUser", () => this.#store.deleteByUser(userId, options))
+  }
+
+  async #call<T>(operation: string, run: () => Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(this.#failure(operation, `did not answer within ${this.#timeout} ms (storeTimeout)`))
+      }, this.#timeout)
+    })
+    try {
+      return await Promise.race([run(), late])
+    } catch (error) {
+      const failure =
+        error instanceof SessionError ? error : this.#failure(operation, "failed; see cause", error)
+      if (failure instanceof StoreError) {
+        this.#diagnostics.emit({ type: "store-failed", operation, error: failure })
+      }
+      throw failure
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #failure(operation: string, what: string, cause?: unknown): StoreError {
+    const store = this.#store.name
+    return new StoreError(`The session store ${store}: ${operation} ${what}.`, {
+      operation,
+      store,
+      ...(cause === undefined ? undefined : { cause }),
+    })
+  }
+}

@@ -1,0 +1,57 @@
+export type {
+  AnyState,
+  Entry,
+  Finalized,
+  HeaderChange,
+  Key,
+  Outcome,
+  RequestFacts,
+  Revocation,
+  Session,
+  Sessions,
+  SignInOptions,
+  StateView,
+  UserId,
+} from "./api.ts"
+export type { SessionsOptions } from "./config.ts"
+export type { CookieOptions } from "./cookie/attributes.ts"
+export type { SessionEvent } from "./diagnostics.ts"
+export {
+  CapabilityError,
+  ConfigError,
+  CookieTooLargeError,
+  DuplicateIdError,
+  RecordCorruptError,
+  SessionEndedError,
+  SessionError,
+  SessionFinalizedError,
+  StoreError,
+  UnknownIdError,
+  type ValidationIssue,
+  ValueSerializationError,
+  ValueValidationError,
+  VersionConflictError,
+} from "./errors.ts"
+export type { Duration, Expiry, ResolvedExpiry } from "./expiry.ts"
+export { applyFinalized, type HeaderTarget, headersTarget } from "./headers.ts"
+export type { JsonObject, JsonValue } from "./json.ts"
+export type { InputOf, OutputOf, SchemaMap, StandardSchema } from "./schema.ts"
+export { createSessions } from "./sessions.ts"
+export type {
+  Change,
+  ChangeIdOptions,
+  CookieKind,
+  DeleteByUserOptions,
+  Gone,
+  MoveTombstone,
+  NewRecord,
+  RecordExpiry,
+  SessionId,
+  SessionRecord,
+  SessionStore,
+  SessionSummary,
+  StoreCapabilities,
+  Tombstone,
+  UserChange,
+  Written,
+} from "./store.ts"

@@ -1,0 +1,213 @@
+import type { AnyState, RequestFacts, Revocation, Session, Sessions, UserId } from "./api.ts"
+import { type Config, resolveConfig, type SessionsOptions } from "./config.ts"
+import { UnknownIdError } from "./errors.ts"
+import { durationOption } from "./expiry.ts"
+import { CapabilityError } from "./errors.ts"
+import { Gateway } from "./gateway.ts"
+import { applyFinalized, headersTarget } from "./headers.ts"
+import { isSessionId, type SessionId } from "./id.ts"
+import type { JsonState } from "./json.ts"
+import { Lanes } from "./lanes.ts"
+import type { InputOf, OutputOf, SchemaMap } from "./schema.ts"
+import { type Core, RequestSession } from "./session.ts"
+import type { SessionSummary } from "./store.ts"
+import { memoryStore } from "./stores/memory.ts"
+import { startSweeper } from "./sweeper.ts"
+import { userKey } from "./user.ts"
+
+interface Schemas {
+  readonly server?: SchemaMap | undefined
+  readonly client?: SchemaMap | undefined
+}
+
+type ServerOf<S extends Schemas> = S["server"] extends SchemaMap ? S["server"] : undefined
+type ClientOf<S extends Schemas> = S["client"] extends SchemaMap ? S["client"] : undefined
+type Out<Map> = Map extends SchemaMap ? OutputOf<Map> : AnyState
+type In<Map> = Map extends SchemaMap ? InputOf<Map> : AnyState
+
+/**
+ * The sessions of one application. State types come from the type parameters, or from `schema`.
+ * @throws {ConfigError} if an option is wrong.
+ */
+export function createSessions<const S extends Schemas>(
+  options: SessionsOptions & { readonly schema: S },
+): Sessions<Out<ServerOf<S>>, Out<ClientOf<S>>, In<ServerOf<S>>, In<ClientOf<S>>>
+export function createSessions<
+  State extends JsonState<State> & object = AnyState,
+  ClientState extends JsonState<ClientState> & object = AnyState,
+>(options?: SessionsOptions & { readonly schema?: undefined }): Sessions<State, ClientState>
+export function createSessions(options: SessionsOptions = {}): Sessions {
+  return new SessionManager(resolveConfig(options, (clock) => memoryStore({ clock })))
+}
+
+class SessionManager implements Sessions {
+  readonly #core: Core
+  readonly #listeners = new Set<(revocation: Revocation) => void>()
+
+  constructor(config: Config) {
+    this.#core = {
+      config,
+      gateway: new Gateway(config.store, config.storeTimeout, config.diagnostics),
+      lanes: new Lanes(),
+      announce: (revocation) => this.#announce(revocation),
+    }
+  }
+
+  readonly open = (
+    cookieHeader: string | readonly string[] | null | undefined,
+    request?: RequestFacts,
+  ): Session => new RequestSession(this.#core, cookieHeader, request)
+
+  readonly handle = <Rest extends unknown[]>(
+    handler: (request: Request, session: Session, ...rest: Rest) => Response | Promise<Response>,
+  ): ((request: Request, ...rest: Rest) => Promise<Response>) => {
+    if (typeof handler !== "function")
+      throw new TypeError("handle takes a function (request, session) => Response.")
+    return async (request, ...rest) => {
+      const session = this.open(request.headers.get("cookie"), new FetchFacts(request))
+      const response = await answer(session, () => handler(request, session, ...rest))
+      if (!session.isTouched) {
+        void session.finalize()
+        return response
+      }
+      return withHeaders(response, session)
+    }
+  }
+
+  readonly listByUser = async (userId: UserId): Promise<SessionSummary[]> => {
+    this.#requireUserIndex("listByUser")
+    return this.#core.gateway.listByUser(userKey(userId))
+  }
+
+  readonly revoke = async (id: SessionId): Promise<boolean> => {
+    if (!isSessionId(id)) return false
+    const { config, gateway } = this.#core
+    try {
+      await gateway.delete(id, { tombstone: { ttl: config.tombstoneTtl } })
+    } catch (error) {
+      if (error instanceof UnknownIdError) return false
+      throw error
+    }
+    config.diagnostics.emit({ type: "revoked", id, count: 1 })
+    this.#announce({ id })
+    return true
+  }
+
+  readonly revokeByUser = async (
+    userId: UserId,
+    options: { readonly except?: SessionId | undefined } = {},
+  ): Promise<number> => {
+    this.#requireUserIndex("revokeByUser")
+    const user = userKey(userId)
+    const { except } = options
+    const { config, gateway } = this.#core
+    const count = await gateway.deleteByUser(user, { except, tombstone: { ttl: config.tombstoneTtl } })
+    config.diagnostics.emit({ type: "revoked", count })
+    this.#announce({ userId: user, except })
+    return count
+  }
+
+  readonly onRevoked = (listener: (revocation: Revocation) => void): (() => void) => {
+    // A listener of its own for each call, so that the same function may listen twice and stop once.
+    const own = (revocation: Revocation): void => listener(revocation)
+    this.#listeners.add(own)
+    return () => void this.#listeners.delete(own)
+  }
+
+  readonly deleteExpired = async (options: { readonly limit?: number | undefined } = {}): Promise<number> => {
+    const limit = sweepLimit("deleteExpired", options.limit)
+    return this.#core.gateway.deleteExpired({ limit })
+  }
+
+  readonly startSweeper: Sessions["startSweeper"] = (options = {}) => {
+    const limit = sweepLimit("startSweeper", options.limit) ?? 1000
+    const every = durationOption("startSweeper: every", options.every ?? "10m")
+    return startSweeper({
+      every,
+      limit,
+      gateway: this.#core.gateway,
+      diagnostics: this.#core.config.diagnostics,
+    })
+  }
+
+  #announce(revocation: Revocation): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(revocation)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+
+  #requireUserIndex(call: string): void {
+    const { capabilities, name } = this.#core.gateway
+    if (capabilities.userIndex) return
+    throw new CapabilityError(`The store ${name} cannot do ${call} (capabilities.userIndex).`, {
+      capability: "userIndex",
+    })
+  }
+}
+
+function sweepLimit(call: string, limit: number | undefined): number | undefined {
+  if (limit === undefined || (Number.isSafeInteger(limit) && limit > 0)) return limit
+  throw new TypeError(`${call}: limit is a whole number above 0.`)
+}
+
+/** Reads the facts of a fetch request when they are asked for. */
+class FetchFacts implements RequestFacts {
+  readonly #request: Request
+  #url: URL | undefined
+
+  constructor(request: Request) {
+    this.#request = request
+  }
+
+  get method(): string {
+    return this.#request.method
+  }
+
+  get secFetchSite(): string | null {
+    return this.#request.headers.get("sec-fetch-site")
+  }
+
+  get secure(): boolean {
+    return this.#parsed.protocol === "https:"
+  }
+
+  get host(): string {
+    return this.#parsed.host
+  }
+
+  get #parsed(): URL {
+    return (this.#url ??= new URL(this.#request.url))
+  }
+}
+
+/** Runs the handler. What it throws goes to the runtime's own error page, which cannot carry our headers. */
+async function answer(session: Session, handler: () => Response | Promise<Response>): Promise<Response> {
+  try {
+    return await handler()
+  } catch (error) {
+    // The handler's error is the one to tell; a store that fails as well has told onEvent.
+    await session.finalize({ status: 500, headersLost: true }).catch(() => undefined)
+    throw error
+  }
+}
+
+async function withHeaders(response: Response, session: Session): Promise<Response> {
+  const finalized = await session.finalize({ status: response.status })
+  if (finalized.headers.length === 0) return response
+  try {
+    applyFinalized(headersTarget(response.headers), finalized)
+    return response
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    // Headers of a redirect or of a fetched response cannot be changed, but those of a copy can.
+    const copy = new Response(response.body, response)
+    applyFinalized(headersTarget(copy.headers), finalized)
+    return copy
+  }
+}

@@ -1,0 +1,558 @@
+import {
+  ConfigError,
+  DuplicateIdError,
+  type Gone,
+  RecordCorruptError,
+  StoreError,
+  UnknownIdError,
+  VersionConflictError,
+} from "../errors.ts"
+import { joinObject, type JsonObject, type JsonValue } from "../json.ts"
+import type {
+  Change,
+  ChangeIdOptions,
+  CookieKind,
+  DeleteByUserOptions,
+  NewRecord,
+  SessionId,
+  SessionRecord,
+  SessionStore,
+  SessionSummary,
+  StoreCapabilities,
+  Tombstone,
+  Written,
+} from "../store.ts"
+
+/** What `node:sqlite`, `better-sqlite3` and `bun:sqlite` have in common. */
+export interface SqliteDatabase {
+  exec(sql: string): unknown
+  prepare(sql: string): SqliteStatement
+}
+
+export interface SqliteStatement {
+  get(...values: never[]): unknown
+  all(...values: never[]): unknown
+  run(...values: never[]): unknown
+}
+
+export interface SqliteStoreOptions {
+  /** Default `"sessions"`. */
+  readonly table?: string | undefined
+  /** Milliseconds since the epoch. Default `Date.now`. */
+  readonly clock?: (() => number) | undefined
+  /** For a path: how long to wait for another process's write, in milliseconds. Default 1000. */
+  readonly busyTimeout?: number | undefined
+  /**
+   * For a path: `"normal"` (default) loses the last writes when the power fails, though not when the process does; a sign-out among them would
+   * be undone. `"full"` waits for the disk at each write.
+   */
+  readonly synchronous?: "normal" | "full" | undefined
+}
+
+/** A store that also makes its table, and closes the file it opened. */
+export interface SqliteStore extends SessionStore {
+  /** Creates the table and its indexes unless they are there. A store given a path does so by itself. */
+  migrate(): Promise<void>
+  /** What `migrate` runs. */
+  migrationSql(): string
+  /** Closes the file that was opened for a path; leaves a database that was passed in alone. */
+  close(): Promise<void>
+}
+
+type Value = string | number | null
+
+/** A row as the driver gives it: integers may be bigints. */
+interface Row {
+  readonly id: string
+  /** JSON text of the state; null for a tombstone. */
+  readonly state: string | null
+  readonly version: number | bigint
+  readonly user_id: string | null
+  readonly label: string | null
+  readonly created_at: number | bigint
+  readonly signed_in_at: number | bigint | null
+  readonly last_seen_at: number | bigint
+  readonly idle_ttl: number | bigint | null
+  readonly fixed_end: number | bigint | null
+  readonly cookie_kind: CookieKind | null
+  readonly absolute_end: number | bigint
+  readonly deadline: number | bigint
+  readonly moved_to: string | null
+  readonly grace_end: number | bigint | null
+  readonly privilege_changed: number | bigint
+}
+
+interface Statement {
+  get(...values: Value[]): Row | undefined
+  all(...values: Value[]): Row[]
+  /** @returns how many rows changed. */
+  run(...values: Value[]): number
+}
+
+type Statements = ReturnType<typeof prepareStatements>
+
+const CAPABILITIES: StoreCapabilities = Object.freeze({
+  merge: true,
+  compareAndSet: true,
+  promptRevocation: true,
+  userIndex: true,
+  atomicRotation: true,
+  clock: "app",
+})
+
+const DEFAULT_BATCH = 1000
+/** Only another process can come between a read and its write, and only for microseconds. */
+const MAX_TRIES = 100
+const OBJECT_START = /^\s*\{/
+
+/**
+ * Keeps sessions in SQLite: in the file at a path, which is created with its table, or in a database you opened with `node:sqlite`,
+ * `better-sqlite3` or `bun:sqlite`, on which `migrate()` has been called. Several processes may share a file.
+ */
+export function sqliteStore(
+  database: string | SqliteDatabase,
+  options: SqliteStoreOptions = {},
+): SqliteStore {
+  return new SqliteStoreImplementation(database, options)
+}
+
+class SqliteStoreImplementation implements SqliteStore {
+  readonly name = "sqlite"
+  readonly capabilities: StoreCapabilities = CAPABILITIES
+  readonly #database: string | SqliteDatabase
+  readonly #table: string
+  readonly #clock: () => number
+  readonly #busyTimeout: number
+  readonly #synchronous: "normal" | "full"
+  #opened: SqliteDatabase | undefined
+  #opening: Promise<SqliteDatabase> | undefined
+  #statements: Statements | undefined
+  #closed = false
+
+  constructor(database: string | SqliteDatabase, options: SqliteStoreOptions) {
+    const { table = "sessions", clock = Date.now, busyTimeout = 1000, synchronous = "normal" } = options
+    if (typeof database === "string" ? database === "" : typeof database?.prepare !== "function") {
+      throw new ConfigError(
+        "sqliteStore: expected a path, or a database of node:sqlite, better-sqlite3 or bun:sqlite.",
+        {
+          option: "database",
+        },
+      )
+    }
+    if (typeof table !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(table)) {
+      throw new ConfigError("table: expected a name of letters, digits and underscores.", { option: "table" })
+    }
+    if (typeof clock !== "function") throw new ConfigError("clock: expected a function.", { option: "clock" })
+    if (!Number.isSafeInteger(busyTimeout) || busyTimeout < 0) {
+      throw new ConfigError("busyTimeout: expected whole milliseconds.", { option: "busyTimeout" })
+    }
+    if (synchronous !== "normal" && synchronous !== "full") {
+      throw new ConfigError('synchronous: expected "normal" or "full".', { option: "synchronous" })
+    }
+    this.#database = database
+    this.#table = table
+    this.#clock = clock
+    this.#busyTimeout = busyTimeout
+    this.#synchronous = synchronous
+  }
+
+  migrationSql(): string {
+    return migrationSql(this.#table)
+  }
+
+  async migrate(): Promise<void> {
+    const database = await this.#open()
+    database.exec(this.migrationSql())
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const database = this.#opened ?? (await this.#opening)
+    this.#opened = this.#opening = this.#statements = undefined
+    if (typeof this.#database === "string") (database as { close?: () => void } | undefined)?.close?.()
+  }
+
+  async create(id: SessionId, record: NewRecord): Promise<void> {
+    const statements = await this.#prepared()
+    const now = this.#clock()
+    const fixedEnd = record.fixedTtl === null ? null : now + record.fixedTtl
+    const absoluteEnd = now + record.absoluteTtl
+    const created = statements.create.run(
+      id,
+      joinObject(record.state),
+      record.userId,
+      record.label,
+      now,
+      record.userId === null ? null : now,
+      now,
+      record.idleTtl,
+      fixedEnd,
+      record.cookieKind,
+      absoluteEnd,
+      deadlineOf(now, record.idleTtl, fixedEnd, absoluteEnd),
+      now,
+    )
+    if (created === 0) throw new DuplicateIdError({ id })
+  }
+
+  async load(id: SessionId): Promise<SessionRecord | Gone | undefined> {
+    const statements = await this.#prepared()
+    const now = this.#clock()
+    const row = statements.find.get(id, now)
+    if (row === undefined) return undefined
+    return row.state === null ? goneOf(row, now) : recordOf(id, row, row.state, now)
+  }
+
+  async update(
+    id: SessionId,
+    change: Change,
+    options: { ifVersion?: number | undefined } = {},
+  ): Promise<Written> {
+    const statements = await this.#prepared()
+    return this.#merge(statements, id, change, options.ifVersion, (values) =>
+      statements.update.run(...values),
+    )
+  }
+
+  async updateTtl(id: SessionId): Promise<Written> {
+    const statements = await this.#prepared()
+    const now = this.#clock()
+    const row = statements.touch.get(now, now, id, now)
+    if (row === undefined) throw this.#unknown(statements, id, now)
+    return { version: Number(row.version), expiresIn: Number(row.deadline) - now }
+  }
+
+  async changeId(oldId: SessionId, newId: SessionId, options: ChangeIdOptions): Promise<Written> {
+    const statements = await this.#prepared()
+    const { change = NO_CHANGE, ifVersion, tombstone } = options
+    return this.#merge(statements, oldId, change, ifVersion, (values) => {
+      const now = this.#clock()
+      return this.#atomically(statements, () => {
+        // An expired row may have the new id in theory; a live one must not be touched.
+        statements.removeExpired.run(newId, now)
+        if (statements.find.get(newId, now) !== undefined) throw new DuplicateIdError({ id: newId })
+        // The row itself moves, so that a deletion by user that waits for it finds it under its new id.
+        const moved = statements.move.run(newId, ...values)
+        if (moved === 0) return 0
+        const { ttl, grace, privilegeChanged } = tombstone
+        statements.leaveMoved.run(oldId, now, now + ttl, newId, now + grace, Number(privilegeChanged))
+        return moved
+      })
+    })
+  }
+
+  async delete(id: SessionId, options: { tombstone?: Tombstone | undefined } = {}): Promise<void> {
+    const statements = await this.#prepared()
+    const now = this.#clock()
+    const { tombstone } = options
+    if (tombstone === undefined) {
+      if (statements.remove.run(id, now) === 0) throw this.#unknown(statements, id, now)
+      return
+    }
+    let last = id
+    while (statements.end.run(now + tombstone.ttl, last, now) === 0) {
+      const row = statements.find.get(last, now)
+      if (row?.moved_to == null || Number(row.privilege_changed) === 1)
+        throw this.#unknown(statements, last, now)
+      last = row.moved_to
+    }
+  }
+
+  async deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
+    const statements = await this.#prepared()
+    return statements.sweep.run(this.#clock(), options.limit ?? DEFAULT_BATCH)
+  }
+
+  async listByUser(userId: string): Promise<SessionSummary[]> {
+    const statements = await this.#prepared()
+    return statements.list.all(userId, this.#clock()).map((row) => ({
+      id: row.id,
+      label: row.label,
+      createdAt: new Date(Number(row.created_at)),
+      signedInAt: row.signed_in_at === null ? null : new Date(Number(row.signed_in_at)),
+      lastSeenAt: new Date(Number(row.last_seen_at)),
+      expiresAt: new Date(Number(row.deadline)),
+    }))
+  }
+
+  async deleteByUser(userId: string, options: DeleteByUserOptions = {}): Promise<number> {
+    const statements = await this.#prepared()
+    const now = this.#clock()
+    const { except = "", tombstone } = options
+    if (tombstone === undefined) return statements.removeByUser.run(userId, now, except)
+    return statements.endByUser.run(now + tombstone.ttl, userId, now, except)
+  }
+
+  /**
+   * Reads, merges here, and writes if the version is still the one that was read. SQLite's own `json_set` cannot name every key there may be, and
+   * a transaction around the two takes two statements more, and fails inside one that the user has open.
+   */
+  #merge(
+    statements: Statements,
+    id: SessionId,
+    change: Change,
+    ifVersion: number | undefined,
+    write: (values: Value[]) => number,
+  ): Written {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const now = this.#clock()
+      const row = statements.find.get(id, now)
+      if (row === undefined || row.state === null)
+        throw new UnknownIdError({ id, gone: row && goneOf(row, now) })
+      const version = Number(row.version)
+      if (ifVersion !== undefined && ifVersion !== version) {
+        throw new VersionConflictError("The record has changed since it was read.", { id })
+      }
+      const { user, expiry } = change
+      const idleTtl = expiry === undefined ? numberOf(row.idle_ttl) : expiry.idleTtl
+      const fixedEnd =
+        expiry === undefined
+          ? numberOf(row.fixed_end)
+          : expiry.fixedTtl === null
+            ? null
+            : now + expiry.fixedTtl
+      const absoluteEnd =
+        user == null || user.absoluteTtl === null ? Number(row.absolute_end) : now + user.absoluteTtl
+      const deadline = deadlineOf(now, idleTtl, fixedEnd, absoluteEnd)
+      const written = write([
+        mergeState(id, row.state, change),
+        user === undefined ? row.user_id : user.userId,
+        user === undefined ? row.label : user.label,
+        user === undefined ? numberOf(row.signed_in_at) : user.userId === null ? null : now,
+        now,
+        idleTtl,
+        fixedEnd,
+        expiry === undefined ? row.cookie_kind : expiry.cookieKind,
+        absoluteEnd,
+        deadline,
+        id,
+        version,
+        now,
+      ])
+      if (written > 0) return { version: version + 1, expiresIn: deadline - now }
+    }
+    throw new StoreError("The record changed each time it was to be written.", {
+      operation: "update",
+      store: this.name,
+    })
+  }
+
+  /** A savepoint is a transaction of its own, or a part of one that is open. */
+  #atomically<T>(statements: Statements, task: () => T): T {
+    statements.begin.run()
+    try {
+      const result = task()
+      statements.commit.run()
+      return result
+    } catch (error) {
+      statements.rollback.run()
+      statements.commit.run()
+      throw error
+    }
+  }
+
+  #unknown(statements: Statements, id: SessionId, now: number): UnknownIdError {
+    const row = statements.find.get(id, now)
+    return new UnknownIdError({ id, gone: row === undefined ? undefined : goneOf(row, now) })
+  }
+
+  async #prepared(): Promise<Statements> {
+    if (this.#statements !== undefined) return this.#statements
+    const database = await this.#open()
+    try {
+      return (this.#statements ??= prepareStatements(database, this.#table))
+    } catch (error) {
+      if (!/no such table/.test(String(error))) throw error
+      throw new StoreError(
+        `The table ${this.#table} does not exist: call migrate(), or run migrationSql().`,
+        {
+          operation: "prepare",
+          store: this.name,
+          cause: error,
+        },
+      )
+    }
+  }
+
+  async #open(): Promise<SqliteDatabase> {
+    if (this.#opened !== undefined) return this.#opened
+    if (typeof this.#database !== "string") return (this.#opened = this.#database)
+    if (this.#closed) throw new Error("The store has been closed.")
+    this.#opening ??= openFile(this.#database).then((database) => {
+      database.exec(`PRAGMA busy_timeout = ${this.#busyTimeout}`)
+      database.exec("PRAGMA journal_mode = WAL")
+      database.exec(`PRAGMA synchronous = ${this.#synchronous}`)
+      database.exec(this.migrationSql())
+      return (this.#opened = database)
+    })
+    try {
+      return await this.#opening
+    } catch (error) {
+      this.#opening = undefined
+      throw error
+    }
+  }
+}
+
+const NO_CHANGE: Change = { set: new Map(), remove: new Set() }
+
+/** Bun has a module of its own; the others have Node's. Named through a variable, so that no bundler looks for it. */
+async function openFile(path: string): Promise<SqliteDatabase> {
+  const isBun = "Bun" in globalThis
+  const specifier = isBun ? "bun:sqlite" : "node:sqlite"
+  const module = (await import(specifier)) as Record<string, new (path: string) => SqliteDatabase>
+  const Database = module[isBun ? "Database" : "DatabaseSync"] as new (path: string) => SqliteDatabase
+  return new Database(path)
+}
+
+function migrationSql(table: string): string {
+  return `CREATE TABLE IF NOT EXISTS "${table}" (
+  id TEXT NOT NULL PRIMARY KEY,
+  state TEXT,
+  version INTEGER NOT NULL,
+  user_id TEXT,
+  label TEXT,
+  created_at INTEGER NOT NULL,
+  signed_in_at INTEGER,
+  last_seen_at INTEGER NOT NULL,
+  idle_ttl INTEGER,
+  fixed_end INTEGER,
+  cookie_kind TEXT,
+  absolute_end INTEGER NOT NULL,
+  deadline INTEGER NOT NULL,
+  moved_to TEXT,
+  grace_end INTEGER,
+  privilege_changed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS "${table}_deadline" ON "${table}" (deadline);
+CREATE INDEX IF NOT EXISTS "${table}_user" ON "${table}" (user_id) WHERE user_id IS NOT NULL;
+`
+}
+
+function prepareStatements(database: SqliteDatabase, name: string) {
+  const table = `"${name}"`
+  const live = "deadline > ? AND state IS NOT NULL"
+  const merged =
+    "state = ?, version = version + 1, user_id = ?, label = ?, signed_in_at = ?, last_seen_at = max(last_seen_at, ?), idle_ttl = ?, fixed_end = ?, cookie_kind = ?, absolute_end = ?, deadline = ?"
+  const ended = "state = NULL, user_id = NULL, label = NULL, moved_to = NULL, deadline = ?"
+  const columns =
+    "id, state, user_id, label, created_at, signed_in_at, last_seen_at, idle_ttl, fixed_end, cookie_kind, absolute_end, deadline"
+  const replaced = columns
+    .split(", ")
+    .slice(1)
+    .map((column) => `${column} = excluded.${column}`)
+    .join(", ")
+  const prepare = (sql: string): Statement => wrap(database.prepare(sql))
+  return {
+    create: prepare(
+      `INSERT INTO ${table} (version, ${columns}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET version = 1, moved_to = NULL, grace_end = NULL, privilege_changed = 0, ${replaced}
+       WHERE deadline <= ?`,
+    ),
+    find: prepare(`SELECT * FROM ${table} WHERE id = ? AND deadline > ?`),
+    update: prepare(`UPDATE ${table} SET ${merged} WHERE id = ? AND version = ? AND ${live}`),
+    touch: prepare(
+      `UPDATE ${table} SET last_seen_at = max(last_seen_at, ?),
+         deadline = min(coalesce(? + idle_ttl, absolute_end), coalesce(fixed_end, absolute_end), absolute_end)
+       WHERE id = ? AND ${live} RETURNING version, deadline`,
+    ),
+    move: prepare(`UPDATE ${table} SET id = ?, ${merged} WHERE id = ? AND version = ? AND ${live}`),
+    leaveMoved: prepare(
+      `INSERT INTO ${table} (id, version, created_at, last_seen_at, absolute_end, deadline, moved_to, grace_end, privilege_changed)
+       VALUES (?1, 0, ?2, ?2, ?3, ?3, ?4, ?5, ?6)`,
+    ),
+    remove: prepare(`DELETE FROM ${table} WHERE id = ? AND ${live}`),
+    removeExpired: prepare(`DELETE FROM ${table} WHERE id = ? AND deadline <= ?`),
+    end: prepare(`UPDATE ${table} SET ${ended} WHERE id = ? AND ${live}`),
+    sweep: prepare(
+      `DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM ${table} WHERE deadline <= ? LIMIT ?)`,
+    ),
+    list: prepare(
+      `SELECT * FROM ${table} WHERE user_id = ? AND ${live} ORDER BY last_seen_at DESC, created_at DESC`,
+    ),
+    removeByUser: prepare(`DELETE FROM ${table} WHERE user_id = ? AND ${live} AND id <> ?`),
+    endByUser: prepare(`UPDATE ${table} SET ${ended} WHERE user_id = ? AND ${live} AND id <> ?`),
+    begin: prepare("SAVEPOINT coatcheck"),
+    commit: prepare("RELEASE coatcheck"),
+    rollback: prepare("ROLLBACK TO coatcheck"),
+  }
+}
+
+/** The drivers differ in what they return for no row, and for integers. */
+function wrap(statement: SqliteStatement): Statement {
+  const { get, all, run } = statement as unknown as Record<
+    "get" | "all" | "run",
+    (...values: Value[]) => unknown
+  >
+  return {
+    get: (...values) => (get.apply(statement, values) as Row | null | undefined) ?? undefined,
+    all: (...values) => all.apply(statement, values) as Row[],
+    run: (...values) => Number((run.apply(statement, values) as { changes: number | bigint }).changes),
+  }
+}
+
+function deadlineOf(
+  now: number,
+  idleTtl: number | null,
+  fixedEnd: number | null,
+  absoluteEnd: number,
+): number {
+  return Math.min(idleTtl === null ? absoluteEnd : now + idleTtl, fixedEnd ?? absoluteEnd, absoluteEnd)
+}
+
+function mergeState(id: SessionId, text: string, change: Change): string {
+  if (change.clear === true) return joinObject(change.set)
+  if (change.clear === undefined && change.set.size === 0 && change.remove.size === 0) return text
+  const state = parseState(id, text)
+  const merged: [string, string][] = []
+  for (const key of Object.keys(state)) {
+    const isCleared = change.clear !== undefined && !change.clear.except.includes(key)
+    if (isCleared || change.remove.has(key) || change.set.has(key)) continue
+    merged.push([key, JSON.stringify(state[key])])
+  }
+  return joinObject([...merged, ...change.set])
+}
+
+function recordOf(id: SessionId, row: Row, text: string, now: number): SessionRecord {
+  const fixedEnd = numberOf(row.fixed_end)
+  const signedInAt = numberOf(row.signed_in_at)
+  return {
+    state: parseState(id, text),
+    version: Number(row.version),
+    userId: row.user_id,
+    label: row.label,
+    createdAt: new Date(Number(row.created_at)),
+    signedInAt: signedInAt === null ? null : new Date(signedInAt),
+    lastSeenAt: new Date(Number(row.last_seen_at)),
+    idleTtl: numberOf(row.idle_ttl),
+    fixedExpiresIn: fixedEnd === null ? null : fixedEnd - now,
+    cookieKind: row.cookie_kind,
+    expiresIn: Number(row.deadline) - now,
+    absoluteExpiresIn: Number(row.absolute_end) - now,
+  }
+}
+
+function parseState(id: SessionId, text: string): JsonObject {
+  let state: JsonValue | undefined
+  try {
+    if (OBJECT_START.test(text)) state = JSON.parse(text) as JsonValue
+  } catch {
+    // Said below, without the text.
+  }
+  if (state !== undefined) return state as JsonObject
+  throw new RecordCorruptError("The stored state of a session is not a JSON object.", { id, store: "sqlite" })
+}
+
+function goneOf(row: Row, now: number): Gone | undefined {
+  if (row.state !== null) return undefined
+  if (row.moved_to === null) return { ended: true }
+  return {
+    movedTo: row.moved_to,
+    graceExpiresIn: Math.max(0, Number(row.grace_end) - now),
+    privilegeChanged: Number(row.privilege_changed) === 1,
+  }
+}
+
+function numberOf(value: number | bigint | null): number | null {
+  return value === null ? null : Number(value)
+}
