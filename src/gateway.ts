@@ -74,14 +74,16 @@ export class Gateway implements SessionStore {
   }
 
   async #call<T>(operation: string, run: () => Promise<T>): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(this.#failure(operation, `did not answer within ${this.#timeout} ms (storeTimeout)`))
-      }, this.#timeout)
-    })
     try {
-      return await Promise.race([run(), late])
+      const answer = run()
+      let settled = false
+      const settle = (): void => {
+        settled = true
+      }
+      answer.then(settle, settle)
+      // A store in this process has answered by now, and a timer would take longer than all it did.
+      await undefined
+      return await (settled ? answer : this.#inTime(operation, answer))
     } catch (error) {
       const failure =
         error instanceof SessionError ? error : this.#failure(operation, "failed; see cause", error)
@@ -89,6 +91,18 @@ export class Gateway implements SessionStore {
         this.#diagnostics.emit({ type: "store-failed", operation, error: failure })
       }
       throw failure
+    }
+  }
+
+  async #inTime<T>(operation: string, answer: Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      const refuse = (): void =>
+        reject(this.#failure(operation, `did not answer within ${this.#timeout} ms (storeTimeout)`))
+      timer = setTimeout(refuse, this.#timeout)
+    })
+    try {
+      return await Promise.race([answer, late])
     } finally {
       clearTimeout(timer)
     }

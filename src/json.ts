@@ -137,8 +137,12 @@ export function kindOf(value: unknown): string {
 export function clone<T extends JsonValue>(value: T): T {
   if (typeof value !== "object" || value === null) return value
   if (Array.isArray(value)) return value.map(clone) as T
-  const copy: JsonObject = {}
-  for (const name of Object.keys(value)) define(copy, name, clone(value[name] as JsonValue))
+  // A spread copies the members as they are, `__proto__` included, and much faster than one by one.
+  const copy: JsonObject = { ...value }
+  for (const name of Object.keys(copy)) {
+    const member = copy[name] as JsonValue
+    if (typeof member === "object" && member !== null) define(copy, name, clone(member))
+  }
   return copy as T
 }
 

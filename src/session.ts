@@ -266,27 +266,27 @@ export class RequestSession implements Session {
   // Server state
 
   async get(key: string): Promise<JsonValue | undefined> {
-    return (await this.load()).get(key)
+    return (await this.#loaded()).get(key)
   }
 
   async has(key: string): Promise<boolean> {
-    return (await this.load()).has(key)
+    return (await this.#loaded()).has(key)
   }
 
   async keys(): Promise<string[]> {
-    return (await this.load()).keys()
+    return (await this.#loaded()).keys()
   }
 
   async entries(): Promise<Entry<AnyState>[]> {
-    return (await this.load()).entries()
+    return (await this.#loaded()).entries()
   }
 
   async isEmpty(): Promise<boolean> {
-    return (await this.load()).isEmpty()
+    return (await this.#loaded()).isEmpty()
   }
 
   async take(key: string): Promise<JsonValue | undefined> {
-    return (await this.load()).take(key)
+    return (await this.#loaded()).take(key)
   }
 
   set(key: string, value: JsonValue): void {
@@ -302,9 +302,7 @@ export class RequestSession implements Session {
   }
 
   async load(): Promise<StateView<AnyState>> {
-    this.#read()
-    await this.#ensureLoaded()
-    return this.#view
+    return this.#loaded()
   }
 
   delete(...nothing: unknown[]): void {
@@ -649,6 +647,13 @@ export class RequestSession implements Session {
 
   // Loading
 
+  /** The view of server state, at once if it is known. */
+  #loaded(): View | Promise<View> {
+    this.#read()
+    if (this.#knowledge !== "unknown" || this.#dead !== undefined) return this.#view
+    return this.#ensureLoaded().then(() => this.#view)
+  }
+
   async #ensureLoaded(): Promise<void> {
     if (this.#knowledge !== "unknown" || this.#dead !== undefined) return
     if (this.#finalizing !== undefined) {
@@ -787,12 +792,12 @@ export class RequestSession implements Session {
 
   /** Runs one task that waits for the store at a time, in the order of the calls. */
   #exclusively<T>(task: () => Promise<T>): Promise<T> {
-    const running = this.#busy === undefined ? task() : this.#busy.then(task)
-    const settled = running.then(ignore, ignore)
-    this.#busy = settled
-    void settled.then(() => {
-      if (this.#busy === settled) this.#busy = undefined
-    })
+    const running = this.#busy === undefined ? task() : this.#busy.then(task, task)
+    this.#busy = running
+    const leave = (): void => {
+      if (this.#busy === running) this.#busy = undefined
+    }
+    running.then(leave, leave)
     return running
   }
 
@@ -867,8 +872,7 @@ export class RequestSession implements Session {
 
   /** Decides and does, again after each surprise, until there is nothing left to do. */
   async #commit(mode: CommitMode): Promise<Plan | undefined> {
-    await this.#settleSignIn()
-    await this.#carryOutDoom()
+    await this.#prepare()
     let collisions = 0
     for (let round = 0; round < MAX_ROUNDS; round++) {
       if (this.#dead !== undefined || this.#invalidated) return undefined
@@ -880,8 +884,7 @@ export class RequestSession implements Session {
         if (error instanceof DuplicateIdError && plan.mint && collisions++ < MAX_COLLISIONS) continue
         if (!(error instanceof UnknownIdError)) throw error
         await this.#learn(error.gone, this.#knowledge === "present")
-        await this.#settleSignIn()
-        await this.#carryOutDoom()
+        await this.#prepare()
         if (mode.changes !== undefined && this.#knowledge === "unknown") return undefined
       }
     }
@@ -891,9 +894,13 @@ export class RequestSession implements Session {
     })
   }
 
-  async #settleSignIn(): Promise<void> {
-    const signIn = this.#signIn
-    if (signIn === undefined || signIn.resolved) return
+  /** What has to be known, and done, before there is something to decide. */
+  async #prepare(): Promise<void> {
+    if (this.#signIn !== undefined && !this.#signIn.resolved) await this.#settleSignIn(this.#signIn)
+    if (this.#doomed !== undefined) await this.#carryOutDoom(this.#doomed)
+  }
+
+  async #settleSignIn(signIn: PendingSignIn): Promise<void> {
     try {
       await this.#load()
     } catch (error) {
@@ -903,9 +910,7 @@ export class RequestSession implements Session {
     }
   }
 
-  async #carryOutDoom(): Promise<void> {
-    const doomed = this.#doomed
-    if (doomed === undefined) return
+  async #carryOutDoom(doomed: Doomed): Promise<void> {
     const plan = decide(
       { ...INVALIDATED, identity: doomed.identity, knowledge: doomed.knowledge },
       this.#core.config,
@@ -1228,7 +1233,7 @@ export class RequestSession implements Session {
 
   // Telling the response
 
-  async #finalize(outcome: Outcome): Promise<Finalized> {
+  #finalize(outcome: Outcome): Promise<Finalized> {
     return this.#exclusively(async () => {
       const { config } = this.#core
       const headersLost = outcome.headersLost === true

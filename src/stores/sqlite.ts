@@ -63,18 +63,11 @@ type Value = string | number | null
 
 /** A row as the driver gives it: integers may be bigints. */
 interface Row {
-  readonly id: string
   /** JSON text of the state; null for a tombstone. */
   readonly state: string | null
   readonly version: number | bigint
-  readonly user_id: string | null
-  readonly label: string | null
-  readonly created_at: number | bigint
-  readonly signed_in_at: number | bigint | null
-  readonly last_seen_at: number | bigint
   readonly idle_ttl: number | bigint | null
   readonly fixed_end: number | bigint | null
-  readonly cookie_kind: CookieKind | null
   readonly absolute_end: number | bigint
   readonly deadline: number | bigint
   readonly moved_to: string | null
@@ -82,14 +75,22 @@ interface Row {
   readonly privilege_changed: number | bigint
 }
 
+interface WholeRow extends Row {
+  readonly id: string
+  readonly user_id: string | null
+  readonly label: string | null
+  readonly created_at: number | bigint
+  readonly signed_in_at: number | bigint | null
+  readonly last_seen_at: number | bigint
+  readonly cookie_kind: CookieKind | null
+}
+
 interface Statement {
-  get(...values: Value[]): Row | undefined
-  all(...values: Value[]): Row[]
+  get(...values: Value[]): unknown
+  all(...values: Value[]): unknown[]
   /** @returns how many rows changed. */
   run(...values: Value[]): number
 }
-
-type Statements = ReturnType<typeof prepareStatements>
 
 const CAPABILITIES: StoreCapabilities = Object.freeze({
   merge: true,
@@ -103,6 +104,7 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
 const DEFAULT_BATCH = 1000
 /** Only another process can come between a read and its write, and only for microseconds. */
 const MAX_TRIES = 100
+const MAX_SWEEP_ROUNDS = 10
 const OBJECT_START = /^\s*\{/
 
 /**
@@ -173,10 +175,11 @@ class SqliteStoreImplementation implements SqliteStore {
   }
 
   async create(id: SessionId, record: NewRecord): Promise<void> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
     const fixedEnd = record.fixedTtl === null ? null : now + record.fixedTtl
     const absoluteEnd = now + record.absoluteTtl
+    const deadline = deadlineOf(now, record.idleTtl, fixedEnd, absoluteEnd)
     const created = statements.create.run(
       id,
       joinObject(record.state),
@@ -189,16 +192,17 @@ class SqliteStoreImplementation implements SqliteStore {
       fixedEnd,
       record.cookieKind,
       absoluteEnd,
-      deadlineOf(now, record.idleTtl, fixedEnd, absoluteEnd),
+      deadline,
+      deadline,
       now,
     )
     if (created === 0) throw new DuplicateIdError({ id })
   }
 
   async load(id: SessionId): Promise<SessionRecord | Gone | undefined> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
-    const row = statements.find.get(id, now)
+    const row = statements.load.get(id, now) as WholeRow | undefined
     if (row === undefined) return undefined
     return row.state === null ? goneOf(row, now) : recordOf(id, row, row.state, now)
   }
@@ -208,50 +212,62 @@ class SqliteStoreImplementation implements SqliteStore {
     change: Change,
     options: { ifVersion?: number | undefined } = {},
   ): Promise<Written> {
-    const statements = await this.#prepared()
-    return this.#merge(statements, id, change, options.ifVersion, (values) =>
-      statements.update.run(...values),
-    )
+    const statements = this.#statements ?? (await this.#prepare())
+    const update = statements.update(change)
+    return this.#merge(statements, id, change, options.ifVersion, (values) => update.run(...values))
   }
 
   async updateTtl(id: SessionId): Promise<Written> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
-    const row = statements.touch.get(now, now, id, now)
+    const row = statements.touch.get(now, now, id, now) as Row | undefined
     if (row === undefined) throw this.#unknown(statements, id, now)
     return { version: Number(row.version), expiresIn: Number(row.deadline) - now }
   }
 
   async changeId(oldId: SessionId, newId: SessionId, options: ChangeIdOptions): Promise<Written> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const { change = NO_CHANGE, ifVersion, tombstone } = options
+    const move = statements.move(change)
     return this.#merge(statements, oldId, change, ifVersion, (values) => {
       const now = this.#clock()
       return this.#atomically(statements, () => {
         // An expired row may have the new id in theory; a live one must not be touched.
         statements.removeExpired.run(newId, now)
-        if (statements.find.get(newId, now) !== undefined) throw new DuplicateIdError({ id: newId })
+        if (findRow(statements, newId, now) !== undefined) throw new DuplicateIdError({ id: newId })
         // The row itself moves, so that a deletion by user that waits for it finds it under its new id.
-        const moved = statements.move.run(newId, ...values)
+        const moved = move.run(newId, ...values)
         if (moved === 0) return 0
         const { ttl, grace, privilegeChanged } = tombstone
-        statements.leaveMoved.run(oldId, now, now + ttl, newId, now + grace, Number(privilegeChanged))
+        const end = now + ttl
+        statements.leaveMoved.run(
+          oldId,
+          newId,
+          now + grace,
+          Number(privilegeChanged),
+          now,
+          now,
+          end,
+          end,
+          end,
+        )
         return moved
       })
     })
   }
 
   async delete(id: SessionId, options: { tombstone?: Tombstone | undefined } = {}): Promise<void> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
     const { tombstone } = options
     if (tombstone === undefined) {
       if (statements.remove.run(id, now) === 0) throw this.#unknown(statements, id, now)
       return
     }
+    const end = now + tombstone.ttl
     let last = id
-    while (statements.end.run(now + tombstone.ttl, last, now) === 0) {
-      const row = statements.find.get(last, now)
+    while (statements.end.run(end, end, last, now) === 0) {
+      const row = findRow(statements, last, now)
       if (row?.moved_to == null || Number(row.privilege_changed) === 1)
         throw this.#unknown(statements, last, now)
       last = row.moved_to
@@ -259,13 +275,27 @@ class SqliteStoreImplementation implements SqliteStore {
   }
 
   async deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
-    const statements = await this.#prepared()
-    return statements.sweep.run(this.#clock(), options.limit ?? DEFAULT_BATCH)
+    const statements = this.#statements ?? (await this.#prepare())
+    const now = this.#clock()
+    const limit = options.limit ?? DEFAULT_BATCH
+    let removed = 0
+    for (let round = 0; round < MAX_SWEEP_ROUNDS && removed < limit; round++) {
+      const due = statements.due.all(now, limit - removed) as Pick<WholeRow, "id">[]
+      // Live ones are put off to their present deadline.
+      for (const { id } of due) {
+        const gone = statements.removeExpired.run(id, now)
+        if (gone === 0) statements.putOff.run(id)
+        removed += gone
+      }
+      if (due.length < limit - removed) break
+    }
+    return removed
   }
 
   async listByUser(userId: string): Promise<SessionSummary[]> {
-    const statements = await this.#prepared()
-    return statements.list.all(userId, this.#clock()).map((row) => ({
+    const statements = this.#statements ?? (await this.#prepare())
+    const rows = statements.list.all(userId, this.#clock()) as WholeRow[]
+    return rows.map((row) => ({
       id: row.id,
       label: row.label,
       createdAt: new Date(Number(row.created_at)),
@@ -276,11 +306,12 @@ class SqliteStoreImplementation implements SqliteStore {
   }
 
   async deleteByUser(userId: string, options: DeleteByUserOptions = {}): Promise<number> {
-    const statements = await this.#prepared()
+    const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
     const { except = "", tombstone } = options
     if (tombstone === undefined) return statements.removeByUser.run(userId, now, except)
-    return statements.endByUser.run(now + tombstone.ttl, userId, now, except)
+    const end = now + tombstone.ttl
+    return statements.endByUser.run(end, end, userId, now, except)
   }
 
   /**
@@ -294,42 +325,24 @@ class SqliteStoreImplementation implements SqliteStore {
     ifVersion: number | undefined,
     write: (values: Value[]) => number,
   ): Written {
+    const { user, expiry } = change
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const now = this.#clock()
-      const row = statements.find.get(id, now)
+      const row = findRow(statements, id, now)
       if (row === undefined || row.state === null)
         throw new UnknownIdError({ id, gone: row && goneOf(row, now) })
       const version = Number(row.version)
       if (ifVersion !== undefined && ifVersion !== version) {
         throw new VersionConflictError("The record has changed since it was read.", { id })
       }
-      const { user, expiry } = change
-      const idleTtl = expiry === undefined ? numberOf(row.idle_ttl) : expiry.idleTtl
-      const fixedEnd =
-        expiry === undefined
-          ? numberOf(row.fixed_end)
-          : expiry.fixedTtl === null
-            ? null
-            : now + expiry.fixedTtl
-      const absoluteEnd =
-        user == null || user.absoluteTtl === null ? Number(row.absolute_end) : now + user.absoluteTtl
-      const deadline = deadlineOf(now, idleTtl, fixedEnd, absoluteEnd)
-      const written = write([
-        mergeState(id, row.state, change),
-        user === undefined ? row.user_id : user.userId,
-        user === undefined ? row.label : user.label,
-        user === undefined ? numberOf(row.signed_in_at) : user.userId === null ? null : now,
-        now,
-        idleTtl,
-        fixedEnd,
-        expiry === undefined ? row.cookie_kind : expiry.cookieKind,
-        absoluteEnd,
-        deadline,
-        id,
-        version,
-        now,
-      ])
-      if (written > 0) return { version: version + 1, expiresIn: deadline - now }
+      const end = endOf(row, change, now)
+      const values: Value[] = [mergeState(id, row.state, change), now, end.deadline]
+      if (user !== undefined) {
+        values.push(user.userId, user.label, user.userId === null ? null : now, end.absolute)
+      }
+      if (expiry !== undefined) values.push(expiry.idleTtl, end.fixed, expiry.cookieKind, end.deadline)
+      values.push(id, version, now)
+      if (write(values) > 0) return { version: version + 1, expiresIn: end.deadline - now }
     }
     throw new StoreError("The record changed each time it was to be written.", {
       operation: "update",
@@ -352,15 +365,14 @@ class SqliteStoreImplementation implements SqliteStore {
   }
 
   #unknown(statements: Statements, id: SessionId, now: number): UnknownIdError {
-    const row = statements.find.get(id, now)
-    return new UnknownIdError({ id, gone: row === undefined ? undefined : goneOf(row, now) })
+    const row = findRow(statements, id, now)
+    return new UnknownIdError({ id, gone: row && goneOf(row, now) })
   }
 
-  async #prepared(): Promise<Statements> {
-    if (this.#statements !== undefined) return this.#statements
+  async #prepare(): Promise<Statements> {
     const database = await this.#open()
     try {
-      return (this.#statements ??= prepareStatements(database, this.#table))
+      return (this.#statements ??= new Statements(database, this.#table))
     } catch (error) {
       if (!/no such table/.test(String(error))) throw error
       throw new StoreError(
@@ -405,6 +417,10 @@ async function openFile(path: string): Promise<SqliteDatabase> {
   return new Database(path)
 }
 
+/**
+ * `sweep_at` is when to look whether the row has expired. It may be long before its deadline: a write that extends the deadline leaves it, so that
+ * the index on it is not written at each request (with it a write took twice as long, 53 against 26 µs among 100,000 rows), and the sweeper moves it on.
+ */
 function migrationSql(table: string): string {
   return `CREATE TABLE IF NOT EXISTS "${table}" (
   id TEXT NOT NULL PRIMARY KEY,
@@ -420,62 +436,126 @@ function migrationSql(table: string): string {
   cookie_kind TEXT,
   absolute_end INTEGER NOT NULL,
   deadline INTEGER NOT NULL,
+  sweep_at INTEGER NOT NULL,
   moved_to TEXT,
   grace_end INTEGER,
   privilege_changed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX IF NOT EXISTS "${table}_deadline" ON "${table}" (deadline);
-CREATE INDEX IF NOT EXISTS "${table}_user" ON "${table}" (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "${table}_sweep_at" ON "${table}" (sweep_at);
+CREATE INDEX IF NOT EXISTS "${table}_user_id" ON "${table}" (user_id) WHERE user_id IS NOT NULL;
 `
 }
 
-function prepareStatements(database: SqliteDatabase, name: string) {
-  const table = `"${name}"`
-  const live = "deadline > ? AND state IS NOT NULL"
-  const merged =
-    "state = ?, version = version + 1, user_id = ?, label = ?, signed_in_at = ?, last_seen_at = max(last_seen_at, ?), idle_ttl = ?, fixed_end = ?, cookie_kind = ?, absolute_end = ?, deadline = ?"
-  const ended = "state = NULL, user_id = NULL, label = NULL, moved_to = NULL, deadline = ?"
-  const columns =
-    "id, state, user_id, label, created_at, signed_in_at, last_seen_at, idle_ttl, fixed_end, cookie_kind, absolute_end, deadline"
-  const replaced = columns
-    .split(", ")
-    .slice(1)
-    .map((column) => `${column} = excluded.${column}`)
-    .join(", ")
-  const prepare = (sql: string): Statement => wrap(database.prepare(sql))
-  return {
-    create: prepare(
-      `INSERT INTO ${table} (version, ${columns}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO UPDATE SET version = 1, moved_to = NULL, grace_end = NULL, privilege_changed = 0, ${replaced}
+const LIVE = "deadline > ? AND state IS NOT NULL"
+const ENDED = "state = NULL, user_id = NULL, label = NULL, moved_to = NULL, deadline = ?, sweep_at = ?"
+const COLUMNS =
+  "id, state, user_id, label, created_at, signed_in_at, last_seen_at, idle_ttl, fixed_end, cookie_kind, absolute_end, deadline, sweep_at"
+
+/** Every statement, prepared once. */
+class Statements {
+  readonly create: Statement
+  readonly load: Statement
+  readonly find: Statement
+  readonly touch: Statement
+  readonly leaveMoved: Statement
+  readonly remove: Statement
+  readonly removeExpired: Statement
+  readonly end: Statement
+  readonly due: Statement
+  readonly putOff: Statement
+  readonly list: Statement
+  readonly removeByUser: Statement
+  readonly endByUser: Statement
+  readonly begin: Statement
+  readonly commit: Statement
+  readonly rollback: Statement
+  readonly #merging = new Map<string, Statement>()
+  readonly #prepare: (sql: string) => Statement
+  readonly #table: string
+
+  constructor(database: SqliteDatabase, name: string) {
+    const table = `"${name}"`
+    const prepare = (sql: string): Statement => wrap(database.prepare(sql))
+    const replaced = COLUMNS.split(", ").map((column) => `${column} = excluded.${column}`)
+    this.#prepare = prepare
+    this.#table = table
+    this.create = prepare(
+      `INSERT INTO ${table} (version, ${COLUMNS}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET version = 1, moved_to = NULL, grace_end = NULL, privilege_changed = 0, ${replaced.join(", ")}
        WHERE deadline <= ?`,
-    ),
-    find: prepare(`SELECT * FROM ${table} WHERE id = ? AND deadline > ?`),
-    update: prepare(`UPDATE ${table} SET ${merged} WHERE id = ? AND version = ? AND ${live}`),
-    touch: prepare(
+    )
+    this.load = prepare(`SELECT * FROM ${table} WHERE id = ? AND deadline > ?`)
+    this.find = prepare(
+      `SELECT state, version, idle_ttl, fixed_end, absolute_end, moved_to, grace_end, privilege_changed
+       FROM ${table} WHERE id = ? AND deadline > ?`,
+    )
+    this.touch = prepare(
       `UPDATE ${table} SET last_seen_at = max(last_seen_at, ?),
          deadline = min(coalesce(? + idle_ttl, absolute_end), coalesce(fixed_end, absolute_end), absolute_end)
-       WHERE id = ? AND ${live} RETURNING version, deadline`,
-    ),
-    move: prepare(`UPDATE ${table} SET id = ?, ${merged} WHERE id = ? AND version = ? AND ${live}`),
-    leaveMoved: prepare(
-      `INSERT INTO ${table} (id, version, created_at, last_seen_at, absolute_end, deadline, moved_to, grace_end, privilege_changed)
-       VALUES (?1, 0, ?2, ?2, ?3, ?3, ?4, ?5, ?6)`,
-    ),
-    remove: prepare(`DELETE FROM ${table} WHERE id = ? AND ${live}`),
-    removeExpired: prepare(`DELETE FROM ${table} WHERE id = ? AND deadline <= ?`),
-    end: prepare(`UPDATE ${table} SET ${ended} WHERE id = ? AND ${live}`),
-    sweep: prepare(
-      `DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM ${table} WHERE deadline <= ? LIMIT ?)`,
-    ),
-    list: prepare(
-      `SELECT * FROM ${table} WHERE user_id = ? AND ${live} ORDER BY last_seen_at DESC, created_at DESC`,
-    ),
-    removeByUser: prepare(`DELETE FROM ${table} WHERE user_id = ? AND ${live} AND id <> ?`),
-    endByUser: prepare(`UPDATE ${table} SET ${ended} WHERE user_id = ? AND ${live} AND id <> ?`),
-    begin: prepare("SAVEPOINT coatcheck"),
-    commit: prepare("RELEASE coatcheck"),
-    rollback: prepare("ROLLBACK TO coatcheck"),
+       WHERE id = ? AND ${LIVE} RETURNING version, deadline`,
+    )
+    this.leaveMoved = prepare(
+      `INSERT INTO ${table} (id, moved_to, grace_end, privilege_changed, version, created_at, last_seen_at, absolute_end, deadline, sweep_at)
+       VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?)`,
+    )
+    this.remove = prepare(`DELETE FROM ${table} WHERE id = ? AND ${LIVE}`)
+    this.removeExpired = prepare(`DELETE FROM ${table} WHERE id = ? AND deadline <= ?`)
+    this.end = prepare(`UPDATE ${table} SET ${ENDED} WHERE id = ? AND ${LIVE}`)
+    this.due = prepare(`SELECT id FROM ${table} WHERE sweep_at <= ? ORDER BY sweep_at LIMIT ?`)
+    this.putOff = prepare(`UPDATE ${table} SET sweep_at = deadline WHERE id = ?`)
+    this.list = prepare(
+      `SELECT * FROM ${table} WHERE user_id = ? AND ${LIVE} ORDER BY last_seen_at DESC, created_at DESC`,
+    )
+    this.removeByUser = prepare(`DELETE FROM ${table} WHERE user_id = ? AND ${LIVE} AND id <> ?`)
+    this.endByUser = prepare(`UPDATE ${table} SET ${ENDED} WHERE user_id = ? AND ${LIVE} AND id <> ?`)
+    this.begin = prepare("SAVEPOINT coatcheck")
+    this.commit = prepare("RELEASE coatcheck")
+    this.rollback = prepare("ROLLBACK TO coatcheck")
   }
+
+  update(change: Change): Statement {
+    return this.#merge("", change)
+  }
+
+  /** As `update`, but for the new id, which comes first. */
+  move(change: Change): Statement {
+    return this.#merge("id = ?, ", change)
+  }
+
+  /** Only what changes is written: a column that is named has its index rewritten, whatever its value. */
+  #merge(first: string, { user, expiry }: Change): Statement {
+    const ofUser = user === undefined ? "" : ", user_id = ?, label = ?, signed_in_at = ?, absolute_end = ?"
+    const ofExpiry =
+      expiry === undefined ? "" : ", idle_ttl = ?, fixed_end = ?, cookie_kind = ?, sweep_at = ?"
+    const name = first + ofUser + ofExpiry
+    let statement = this.#merging.get(name)
+    if (statement === undefined) {
+      statement = this.#prepare(
+        `UPDATE ${this.#table} SET ${first}state = ?, last_seen_at = max(last_seen_at, ?), deadline = ?, version = version + 1${ofUser}${ofExpiry}
+         WHERE id = ? AND version = ? AND ${LIVE}`,
+      )
+      this.#merging.set(name, statement)
+    }
+    return statement
+  }
+}
+
+function findRow(statements: Statements, id: SessionId, now: number): Row | undefined {
+  return statements.find.get(id, now) as Row | undefined
+}
+
+/** When a record ends after a change. */
+function endOf(
+  row: Row,
+  { user, expiry }: Change,
+  now: number,
+): { absolute: number; fixed: number | null; deadline: number } {
+  const absolute =
+    user == null || user.absoluteTtl === null ? Number(row.absolute_end) : now + user.absoluteTtl
+  const idle = expiry === undefined ? numberOf(row.idle_ttl) : expiry.idleTtl
+  const fixed =
+    expiry === undefined ? numberOf(row.fixed_end) : expiry.fixedTtl === null ? null : now + expiry.fixedTtl
+  return { absolute, fixed, deadline: deadlineOf(now, idle, fixed, absolute) }
 }
 
 /** The drivers differ in what they return for no row, and for integers. */
@@ -485,8 +565,8 @@ function wrap(statement: SqliteStatement): Statement {
     (...values: Value[]) => unknown
   >
   return {
-    get: (...values) => (get.apply(statement, values) as Row | null | undefined) ?? undefined,
-    all: (...values) => all.apply(statement, values) as Row[],
+    get: (...values) => get.apply(statement, values) ?? undefined,
+    all: (...values) => all.apply(statement, values) as unknown[],
     run: (...values) => Number((run.apply(statement, values) as { changes: number | bigint }).changes),
   }
 }
@@ -513,7 +593,7 @@ function mergeState(id: SessionId, text: string, change: Change): string {
   return joinObject([...merged, ...change.set])
 }
 
-function recordOf(id: SessionId, row: Row, text: string, now: number): SessionRecord {
+function recordOf(id: SessionId, row: WholeRow, text: string, now: number): SessionRecord {
   const fixedEnd = numberOf(row.fixed_end)
   const signedInAt = numberOf(row.signed_in_at)
   return {

@@ -1,0 +1,59 @@
+import { afterEach, expect, test, vi } from "vitest"
+import { createDiagnostics, type SessionEvent } from "./diagnostics.ts"
+
+afterEach(() => vi.unstubAllGlobals())
+
+const event: SessionEvent = { type: "creation-denied" }
+
+test("events go to the listener", () => {
+  const seen: SessionEvent[] = []
+  const diagnostics = createDiagnostics({ onEvent: (given) => seen.push(given) })
+  diagnostics.emit(event)
+  diagnostics.emit({ type: "swept", count: 2 })
+  expect(seen).toEqual([event, { type: "swept", count: 2 }])
+  createDiagnostics({}).emit(event)
+})
+
+test("a warning is given once for each code", () => {
+  const seen: string[][] = []
+  const diagnostics = createDiagnostics({ onWarning: (message, code) => seen.push([code, message]) })
+  diagnostics.warn("A", "first")
+  diagnostics.warn("A", "second")
+  diagnostics.warn("B", "other")
+  expect(seen).toEqual([
+    ["A", "first"],
+    ["B", "other"],
+  ])
+})
+
+test("by default a warning is one of the process", () => {
+  const emitWarning = vi.fn<(message: string, options: object) => void>()
+  vi.stubGlobal("process", { ...process, emitWarning })
+  const diagnostics = createDiagnostics({})
+  diagnostics.warn("A", "message")
+  diagnostics.warn("A", "message")
+  expect(emitWarning.mock.calls).toEqual([["message", { type: "CoatcheckWarning", code: "A" }]])
+})
+
+test.each([undefined, {}])("and where there is no such process, none (%j)", (process) => {
+  vi.stubGlobal("process", process)
+  expect(() => createDiagnostics({}).warn("A", "message")).not.toThrow()
+})
+
+test("what a listener throws breaks nothing here, and is reported as an error of its own", () => {
+  const later: (() => void)[] = []
+  vi.stubGlobal("queueMicrotask", (task: () => void) => later.push(task))
+  const diagnostics = createDiagnostics({
+    onEvent: () => {
+      throw new Error("event")
+    },
+    onWarning: () => {
+      throw new Error("warning")
+    },
+  })
+  expect(() => diagnostics.emit(event)).not.toThrow()
+  expect(() => diagnostics.warn("A", "message")).not.toThrow()
+  expect(later).toHaveLength(2)
+  expect(later[0]).toThrow("event")
+  expect(later[1]).toThrow("warning")
+})
