@@ -1,22 +1,44 @@
+import { readFileSync } from "node:fs"
 import type { KnipConfig } from "knip"
+
+interface Manifest {
+  exports: Record<string, string | { default: string }>
+  imports: Record<string, Record<string, { default: string }>>
+  bin: Record<string, string>
+}
+
+const manifest = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")) as Manifest
+
+/** What users can reach: the source of everything the manifest points to in dist. */
+function published(): string[] {
+  const built = [
+    ...Object.values(manifest.exports).map((target) =>
+      typeof target === "string" ? target : target.default,
+    ),
+    ...Object.values(manifest.imports).flatMap((targets) =>
+      Object.values(targets).map((each) => each.default),
+    ),
+    ...Object.values(manifest.bin),
+  ]
+  return [...new Set(built)]
+    .filter((file) => file.endsWith(".js"))
+    .map((file) => file.replace(/^(\.\/)?dist\//, "src/").replace(/\.js$/, ".ts"))
+}
 
 const config: KnipConfig = {
   entry: [
+    ...published(),
     "src/**/*.test.ts",
     "test/**/*.{test,test-d}.ts",
+    "test/package/smoke.mjs",
     "examples/*/server.ts",
     "examples/**/*.test.ts",
     "bench/*/index.ts",
-    "scripts/*.mjs",
+    "scripts/{run,lock-platforms}.mjs",
   ],
-  project: [
-    "src/**/*.ts",
-    "test/**/*.ts",
-    "examples/**/*.ts",
-    "bench/**/*.ts",
-    "scripts/**/*.mjs",
-    "*.config.ts",
-  ],
+  project: ["{src,test,examples,bench}/**/*.ts", "scripts/**/*.mjs", "test/**/*.mjs", "*.config.ts"],
+  // Called as programs by scripts/ and the tests, never imported.
+  ignoreDependencies: ["@arethetypeswrong/cli", "bun", "deno", "oxfmt", "publint"],
   ignoreExportsUsedInFile: true,
 }
 

@@ -80,6 +80,7 @@ function isAbandoned(held, owner) {
     if (error.code === "EPERM") return false
     if (error.code === "ESRCH") return true
     // No pid yet: the owner is about to write it, unless it died first.
-    return existsSync(held) && Date.now() - statSync(held).mtimeMs > 10_000
+    const made = statSync(held, { throwIfNoEntry: false })?.mtimeMs
+    return made !== undefined && Date.now() - made > 10_000
   }
 }

@@ -85,10 +85,16 @@ function countTests(reports) {
   for (const name of suites) {
     const report = readReport(reportOf(reports, name))
     counts.passed += report.numPassedTests
-    counts.failed += report.numFailedTests
+    counts.failed += report.numFailedTests + filesThatDidNotLoad(report)
     counts.skipped += report.numPendingTests + report.numTodoTests
   }
   return counts
+}
+
+function filesThatDidNotLoad(report) {
+  const files = report.testResults ?? []
+  return files.filter(({ status, assertionResults }) => status === "failed" && assertionResults.length === 0)
+    .length
 }
 
 /** A suite that found no test, or never ran, has written none. */

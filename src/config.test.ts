@@ -15,7 +15,7 @@ afterEach(() => {
 })
 
 function resolve(options: object): Config {
-  return resolveConfig({ keys: [KEY], ...options } as SessionsOptions, (clock) => memoryStore({ clock }))
+  return resolveConfig({ keys: [KEY], ...options }, (clock) => memoryStore({ clock }))
 }
 
 function wrong(options: unknown): ConfigError {

@@ -76,9 +76,9 @@ describe.each(CALLS)("%s", (operation, call, args) => {
       },
       new Error("down"),
     ],
-    ["rejects with text", () => Promise.reject("down"), "down"], // oxlint-disable-line prefer-promise-reject-errors
-    ["rejects with nothing", () => Promise.reject(), undefined], // oxlint-disable-line prefer-promise-reject-errors
-    ["rejects with null", () => Promise.reject(null), null], // oxlint-disable-line prefer-promise-reject-errors
+    ["rejects with text", () => Promise.reject("down"), "down"],
+    ["rejects with nothing", () => Promise.reject(), undefined],
+    ["rejects with null", () => Promise.reject(null), null],
   ])("G11: a store that %s gives a StoreError and an event", async (_what, fail, cause) => {
     const { gateway, events } = gatewayTo(fail)
     const error = await call(gateway).catch((thrown: unknown) => thrown)
@@ -107,6 +107,21 @@ describe.each(CALLS)("%s", (operation, call, args) => {
     late.reject(new Error("too late"))
     await vi.advanceTimersByTimeAsync(1)
     expect(events).toHaveLength(1)
+  })
+
+  test("a store that answers or fails after a while leaves no timer", async () => {
+    const answer = Promise.withResolvers<string>()
+    const slow = call(gatewayTo(() => answer.promise).gateway)
+    await vi.advanceTimersByTimeAsync(10)
+    expect(vi.getTimerCount()).toBe(1)
+    answer.resolve("answer")
+    expect(await slow).toBe("answer")
+    const failure = Promise.withResolvers<never>()
+    const failing = call(gatewayTo(() => failure.promise).gateway).catch((thrown: unknown) => thrown)
+    await vi.advanceTimersByTimeAsync(10)
+    failure.reject(new Error("down"))
+    expect(await failing).toMatchObject({ name: "StoreError", cause: { message: "down" } })
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   test("an error of the contract comes through as it is, and only a StoreError is an event", async () => {

@@ -224,7 +224,20 @@ describe("size", () => {
       }),
       { numRuns: 200 },
     )
-    for (const text of ["\ud800", "\udc00", "a\ud83e", "\ud83e\ud83e\udde5", "\udde5\ud83e"]) {
+    for (const text of [
+      "\x7f",
+      "\x80",
+      "\u07ff",
+      "\u0800",
+      "\ud7ff",
+      "\ue000",
+      "\uffff",
+      "\ud800",
+      "\udc00",
+      "a\ud83e",
+      "\ud83e\ud83e\udde5",
+      "\udde5\ud83e",
+    ]) {
       expect(byteLength(text)).toBe(encoder.encode(text).length)
     }
   })

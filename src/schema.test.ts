@@ -103,7 +103,7 @@ describe("a schema", () => {
         theme: v.pipeAsync(
           v.string(),
           v.checkAsync(async () => false),
-        ) as unknown as StandardSchema,
+        ),
         gone: standard(() => Promise.reject(new Error("no"))),
       },
       undefined,

@@ -120,6 +120,21 @@ describe("handle", () => {
     expect(await w.sessions.handle(() => response)(request())).toBe(response)
   })
 
+  test("a header that cannot be set for another reason is an error of its own", async () => {
+    const w = world()
+    const response = new Response()
+    Object.assign(response.headers, {
+      set: () => {
+        throw new RangeError("no room")
+      },
+    })
+    const handler = w.sessions.handle((_request, session) => {
+      session.set("a", 1)
+      return response
+    })
+    await expect(handler(request())).rejects.toThrow("no room")
+  })
+
   // A network error has no headers to set and cannot be copied (its status is 0): the copy throws a RangeError after the save.
   test.fails("Response.error() of a session that was used is handed on, and what is pending is dropped", async () => {
     const w = world()
@@ -247,6 +262,20 @@ describe("handle", () => {
       expect(await visitor.visit((s) => s.userId())).toBeNull()
     }
     expect(await w.sessions.listByUser("ann")).toEqual([])
+  })
+
+  test("a handler that throws after cycleId makes no ticket that nobody would be told", async () => {
+    const w = world()
+    const visitor = w.visitor()
+    await visitor.visit((s) => s.set("a", 1))
+    w.store.reset()
+    const handler = w.sessions.handle((_request, session) => {
+      session.cycleId()
+      throw new Error("mine")
+    })
+    await expect(handler(request(visitor.cookie))).rejects.toThrow("mine")
+    expect(w.store.operations()).toEqual([])
+    expect(await visitor.visit((s) => s.get("a"))).toBe(1)
   })
 
   test("a handler's error is told even when the store fails as well", async () => {
@@ -572,6 +601,18 @@ test("two applications on one store with different keys do not open each other's
   await visitor.visit((s) => s.set("a", 1))
   const other = createSessions({ keys: [`${KEY} of another`], store: w.store, clock: w.clock })
   expect(await new Visitor(other, visitor.cookie).visit((s) => s.keys())).toEqual([])
+})
+
+test("without a store sessions live in this process's memory, by the clock that is configured", async () => {
+  const clock = fakeClock()
+  const sessions = createSessions({ keys: [KEY], clock, ttl: "1h" })
+  const visitor = new Visitor(sessions)
+  await visitor.visit((s) => s.set("a", 1))
+  clock.advance("59m")
+  expect(await visitor.visit((s) => s.get("a"))).toBe(1)
+  clock.advance("1h")
+  expect(await visitor.visit((s) => s.get("a"))).toBeUndefined()
+  expect(await sessions.deleteExpired()).toBe(1)
 })
 
 test("the members may be taken off the object", async () => {

@@ -1,0 +1,23 @@
+import { registerHooks } from "node:module"
+
+/**
+ * Preloaded with `node --import`, it lets a program import `coatcheck` from the sources, which Node runs as they are. The package's own
+ * exports lead to what is built.
+ */
+const SOURCES: Readonly<Record<string, string>> = {
+  "#crypto": "crypto/node.ts",
+  coatcheck: "index.ts",
+  "coatcheck/memory": "stores/memory.ts",
+  "coatcheck/sqlite": "stores/sqlite.ts",
+  "coatcheck/node": "adapters/node.ts",
+  "coatcheck/testing": "testing/index.ts",
+}
+
+const src = new URL("../../src/", import.meta.url)
+
+registerHooks({
+  resolve(specifier, context, next) {
+    const source = SOURCES[specifier]
+    return next(source === undefined ? specifier : new URL(source, src).href, context)
+  },
+})
