@@ -360,7 +360,6 @@ export class ResponseGate {
     const response = this.#response
     if (response.headersSent || response.writableEnded) return
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
-    checkStatus(response, status)
     response.statusCode = status
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
     if (bytes.byteLength > 0) response.setHeader("Content-Length", String(bytes.byteLength))

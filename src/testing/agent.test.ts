@@ -119,6 +119,13 @@ describe("cookies", () => {
     expect(seen[1]?.headers["cookie"]).toBe("b=2")
   })
 
+  test("with a prefix that came over plain http are not kept for https either", async () => {
+    const jar = new CookieJar()
+    const { handler } = site({ "/": setting("__Host-a=1; Path=/; Secure") })
+    await cookieAgent(handler, { jar, origin: "http://localhost" }).get("/")
+    expect((await cookieAgent(handler, { jar, origin: "https://localhost" }).cookies()).size).toBe(0)
+  })
+
   test("that make no sense are ignored", async () => {
     const agent = cookieAgent(site({ "/": setting("a=1; Domain=other.example", "; x") }).handler, {
       jar: new CookieJar(),

@@ -6,6 +6,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { describe, expect, test, vi } from "vitest"
 import type { ErrorResponse, NodeSessionOptions } from "coatcheck/node"
 import {
+  attach,
   cookie,
   fakeSessions,
   type Handler,
@@ -90,6 +91,36 @@ describe.each(protocols)("over %s", (protocol) => {
         )
         expect(await server.get()).toMatchObject({ status: 418, body: "short", headers: { "x-tea": "pot" } })
       }
+    })
+
+    test("takes no more sessions, and gets the cookies of those that were saved, when onError answers", async () => {
+      const caught: unknown[] = []
+      const server = await start(
+        protocol,
+        listen(
+          fakeSessions(() => cookie),
+          (_, response) => {
+            response.write("begun")
+            throw new Error("oops")
+          },
+          {
+            onError(_, request, response) {
+              try {
+                attach(fakeSessions(), request, response)
+              } catch (error) {
+                caught.push(error)
+              }
+              response.end("own")
+            },
+          },
+        ),
+      )
+      const answer = await server.get()
+      expect(answer).toMatchObject({
+        body: "own",
+        headers: { "set-cookie": ["id=new; Path=/"], vary: "Cookie" },
+      })
+      expect(caught).toMatchObject([{ code: "ERR_SESSION" }])
     })
 
     test("is answered in the manner of onError: on the response, at once or later", async () => {
@@ -378,38 +409,6 @@ describe.each(protocols)("over %s", (protocol) => {
     })
   })
 
-  test("an answer that Node refuses when it is sent at last is an error like any other", async () => {
-    if (isHttp2(protocol)) return
-    const errors: unknown[] = []
-    const server = await start(
-      protocol,
-      listen(
-        fakeSessions(() => cookie),
-        (request, response) => {
-          if (request.url === "/before") {
-            withHeaders(response, { Trailer: "X-T", "Content-Length": 4 }).end("body")
-            return
-          }
-          response.strictContentLength = true
-          withHeaders(response, { "Content-Length": 1 })
-          response.write("0")
-          response.write("too long")
-          response.end((error?: Error) => errors.push(error))
-        },
-        { onError: (error) => void errors.push(error) },
-      ),
-    )
-    const before = await server.get("/before")
-    expect(before).toMatchObject({ status: 500, body: "Internal Server Error\n" })
-    expect(before.headers["set-cookie"]).toEqual(["id=new; Path=/"])
-    await expect(server.get("/after")).rejects.toThrow(CUT_OFF)
-    expect(errors).toMatchObject([
-      { code: "ERR_HTTP_TRAILER_INVALID" },
-      { code: "ERR_HTTP_CONTENT_LENGTH_MISMATCH" },
-      { code: "ERR_HTTP_CONTENT_LENGTH_MISMATCH" },
-    ])
-  })
-
   describe("a client that hangs up", () => {
     async function hangUp({ port }: Running, when: Promise<unknown>): Promise<void> {
       if (isHttp2(protocol)) {
@@ -613,5 +612,61 @@ describe.each(protocols)("over %s", (protocol) => {
     )
     await expect(server.get()).rejects.toThrow(CUT_OFF)
     await vi.waitFor(() => expect(errors).toMatchObject([{ message: "upstream" }]))
+  })
+})
+
+describe("over HTTP/1.1", () => {
+  test("G11: the connection goes on, or not, as the handler wanted", async () => {
+    const server = await start(
+      "http",
+      listen(
+        fakeSessions(() => Promise.reject(storeDown())),
+        (request, response) => {
+          withHeaders(response, { Date: "never", "Transfer-Encoding": "chunked" })
+          if (request.url === "/close") response.setHeader("Connection", "close")
+          response.end("body")
+        },
+        { onError: () => undefined },
+      ),
+    )
+    const connection = sendRaw(server.port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await connection.until(/Unavailable\n$/)
+    expect(connection.text()).toMatch(/^HTTP\/1\.1 503 Service Unavailable\r\n/)
+    expect(connection.text()).toMatch(/\r\nDate: \w{3}, .* GMT\r\n/)
+    expect(connection.text()).toMatch(/\r\nConnection: keep-alive\r\n/)
+    connection.socket.write("GET /close HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await connection.closed()
+    expect(connection.text()).toMatch(/\r\nConnection: close\r\n[^]*Unavailable\n$/)
+  })
+
+  test("an answer that Node refuses when it is sent at last is an error like any other", async () => {
+    const errors: unknown[] = []
+    const server = await start(
+      "http",
+      listen(
+        fakeSessions(() => cookie),
+        (request, response) => {
+          if (request.url === "/before") {
+            withHeaders(response, { Trailer: "X-T", "Content-Length": 4 }).end("body")
+            return
+          }
+          response.strictContentLength = true
+          withHeaders(response, { "Content-Length": 1 })
+          response.write("0")
+          response.write("too long")
+          response.end((error?: Error) => errors.push(error))
+        },
+        { onError: (error) => void errors.push(error) },
+      ),
+    )
+    const before = await server.get("/before")
+    expect(before).toMatchObject({ status: 500, body: "Internal Server Error\n" })
+    expect(before.headers["set-cookie"]).toEqual(["id=new; Path=/"])
+    await expect(server.get("/after")).rejects.toThrow(CUT_OFF)
+    expect(errors).toMatchObject([
+      { code: "ERR_HTTP_TRAILER_INVALID" },
+      { code: "ERR_HTTP_CONTENT_LENGTH_MISMATCH" },
+      { code: "ERR_HTTP_CONTENT_LENGTH_MISMATCH" },
+    ])
   })
 })
