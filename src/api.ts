@@ -1,4 +1,3 @@
-import type { SessionEvent } from "./diagnostics.ts"
 import type { Duration, Expiry, ResolvedExpiry } from "./expiry.ts"
 import type { JsonValue } from "./json.ts"
 import type { SessionId, SessionSummary } from "./store.ts"
@@ -215,4 +214,5 @@ export interface Sessions<
   }): () => void
 }
 
-export type { SessionEvent }
+/** The type of a session that `createSessions` opens: `SessionOf<typeof sessions>`. */
+export type SessionOf<S extends { open: (...input: never[]) => unknown }> = ReturnType<S["open"]>

@@ -4,6 +4,7 @@ import { primitives } from "./crypto/index.ts"
 import { createDiagnostics, type Diagnostics, type SessionEvent } from "./diagnostics.ts"
 import { ConfigError } from "./errors.ts"
 import { type Duration, durationOption, shown } from "./expiry.ts"
+import { kindOf } from "./json.ts"
 import type { Policy } from "./plan.ts"
 import { anyValue, type SchemaMap, schemaValidator, type Validator } from "./schema.ts"
 import type { SessionStore } from "./store.ts"
@@ -161,9 +162,9 @@ export function resolveConfig(
     denyCrossSiteCreation:
       choice("crossSiteCreation", options.crossSiteCreation, ["deny", "allow"]) === "deny",
     throwOnLostWrite: choice("onLostWrite", options.onLostWrite, ["discard", "throw"]) === "throw",
-    storeTimeout: durationOption("storeTimeout", options.storeTimeout ?? "2s"),
-    transactTimeout: durationOption("transactTimeout", options.transactTimeout ?? "10s"),
-    tombstoneTtl: durationOption("tombstoneTtl", options.tombstoneTtl ?? "10m"),
+    storeTimeout: duration("storeTimeout", options.storeTimeout, "2s"),
+    transactTimeout: duration("transactTimeout", options.transactTimeout, "10s"),
+    tombstoneTtl: duration("tombstoneTtl", options.tombstoneTtl, "10m"),
     maxValueBytes: bytes("maxValueBytes", options.maxValueBytes, 256 * 1024),
     maxStateBytes: bytes("maxStateBytes", options.maxStateBytes, 1024 * 1024),
     ...resolveSchema(options.schema, discards, diagnostics),
@@ -176,8 +177,8 @@ export function resolveConfig(
 }
 
 function resolveLifetimes(options: SessionsOptions): { ttl: number; absoluteTtl: number } {
-  const ttl = durationOption("ttl", options.ttl ?? "24h")
-  const absoluteTtl = durationOption("absoluteTtl", options.absoluteTtl ?? "30d")
+  const ttl = duration("ttl", options.ttl, "24h")
+  const absoluteTtl = duration("absoluteTtl", options.absoluteTtl, "30d")
   if (ttl <= absoluteTtl) return { ttl, absoluteTtl }
   if (options.ttl !== undefined && options.absoluteTtl !== undefined) {
     throw new ConfigError(
@@ -192,7 +193,7 @@ function resolveLifetimes(options: SessionsOptions): { ttl: number; absoluteTtl:
 function resolveKeys(keys: SessionsOptions["keys"], diagnostics: Diagnostics): KeyRing {
   if (keys !== undefined && !Array.isArray(keys)) {
     throw new ConfigError(
-      `keys: expected a list of secrets such as [process.env.SESSION_KEY], got a ${typeof keys}.`,
+      `keys: expected a list of secrets such as [process.env.SESSION_KEY], got ${kindOf(keys)}.`,
       { option: "keys" },
     )
   }
@@ -236,7 +237,7 @@ function resolveStore(
     typeof store !== "object" || store === null
       ? OPERATIONS
       : OPERATIONS.filter((operation) => typeof store[operation] !== "function")
-  if (missing.length > 0 || typeof store.capabilities !== "object") {
+  if (missing.length > 0 || typeof store.capabilities !== "object" || store.capabilities === null) {
     throw new ConfigError(
       `store: expected a session store such as sqliteStore("sessions.db"), got ${shown(store)}${missing.length < OPERATIONS.length ? ` without ${missing.join(", ") || "capabilities"}` : ""}.`,
       { option: "store" },
@@ -251,7 +252,7 @@ function resolveSchema(
   diagnostics: Diagnostics,
 ): { server: Validator; client: Validator } {
   if (schema === undefined) return { server: anyValue, client: anyValue }
-  if (typeof schema !== "object" || schema === null) {
+  if (!isPlain(schema)) {
     throw new ConfigError(`schema: expected { server?, client? }, got ${shown(schema)}.`, {
       option: "schema",
     })
@@ -275,7 +276,7 @@ function resolveSchema(
 }
 
 function assertSchemaMap(option: string, map: SchemaMap): void {
-  if (typeof map !== "object" || map === null || "~standard" in map) {
+  if (!isPlain(map) || "~standard" in map) {
     throw new ConfigError(`${option}: expected one Standard Schema for each key, got ${shown(map)}.`, {
       option,
     })
@@ -287,6 +288,10 @@ function assertSchemaMap(option: string, map: SchemaMap): void {
       })
     }
   }
+}
+
+function isPlain(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
 /** The first choice is the default. */
@@ -306,6 +311,10 @@ function choice<const T extends string>(
 function flag(option: string, value: boolean | undefined): boolean {
   if (value === undefined || typeof value === "boolean") return value ?? false
   throw new ConfigError(`${option}: expected true or false, got ${shown(value)}.`, { option })
+}
+
+function duration(option: string, value: Duration | undefined, fallback: Duration): number {
+  return durationOption(option, value === undefined ? fallback : value)
 }
 
 function threshold(value: number | undefined): number {

@@ -30,10 +30,16 @@ export function parseDuration(value: unknown): number | undefined {
   let milliseconds = value
   if (typeof value === "string") {
     const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(value)
-    milliseconds = match === null ? undefined : Number(match[1]) * (UNITS[match[2] as string] as number)
+    // Rounded, for 2.3 hours are 8279999.999999999 in floating point.
+    milliseconds =
+      match === null ? undefined : rounded(Number(match[1]) * (UNITS[match[2] as string] as number))
   }
   if (typeof milliseconds !== "number" || !Number.isInteger(milliseconds)) return undefined
   return milliseconds > 0 && milliseconds <= LONGEST ? milliseconds : undefined
+}
+
+function rounded(value: number): number {
+  return Math.abs(value - Math.round(value)) < 1e-6 ? Math.round(value) : value
 }
 
 /** Milliseconds of the duration given for an option. */
@@ -73,6 +79,9 @@ export function resolveExpiry(
   const idleTtl = idle === undefined ? undefined : parseDuration(idle)
   if (idle !== undefined && idleTtl === undefined) {
     throw new TypeError(`setExpiry: idle is a duration such as "15m" or milliseconds, got ${shown(idle)}.`)
+  }
+  if (at !== undefined && typeof at !== "number" && !(at instanceof Date)) {
+    throw new TypeError(`setExpiry: at is a valid Date or milliseconds since the epoch, got ${shown(at)}.`)
   }
   const end = at === undefined ? undefined : Number(at)
   if (end !== undefined && (!Number.isFinite(end) || Math.abs(end) > 8.64e15)) {

@@ -8,6 +8,7 @@ export type {
   RequestFacts,
   Revocation,
   Session,
+  SessionOf,
   Sessions,
   SignInOptions,
   StateView,

@@ -137,16 +137,16 @@ describe("G10: refused, naming key and path", () => {
   })
 
   // G10 "Nothing is silently dropped": what hangs on an array besides its items is dropped by JSON.stringify.
-  test.fails("a symbol as a name on an array", () => {
+  test("a symbol as a name on an array", () => {
     expect(refusalOf(Object.assign([1], { [Symbol("s")]: 1 })).path).toBe("")
   })
 
-  test.fails("a member of an array that is not enumerable", () => {
+  test("a member of an array that is not enumerable", () => {
     expect(refusalOf(Object.defineProperty([1], "extra", { value: 1 })).path).toBe("")
   })
 
   // An accessor is called twice, once by the check and once by JSON.stringify, and may answer otherwise the second time.
-  test.fails("an accessor as an item of an array", () => {
+  test("an accessor as an item of an array", () => {
     let calls = 0
     const value = Object.defineProperty([0], 0, {
       enumerable: true,
@@ -180,7 +180,7 @@ describe("what JSON can hold is accepted", () => {
   })
 
   // Their JSON is no other than that of an array of this realm, and objects of other realms are accepted.
-  test.fails("arrays of another realm", () => {
+  test("arrays of another realm", () => {
     expect(serialize("key", runInNewContext("({ a: [1] })"), NO_LIMIT)).toBe('{"a":[1]}')
   })
 

@@ -75,12 +75,15 @@ function checkObject(key: string, value: object, path: string, ancestors: object
 }
 
 function checkArray(key: string, value: readonly unknown[], path: string, ancestors: object[]): void {
-  if (Object.getPrototypeOf(value) !== Array.prototype)
+  if (!isArrayPrototype(Object.getPrototypeOf(value))) {
     throw refusal(key, path, `${kindOf(value)} is not a plain array`)
-  if (Object.keys(value).length !== value.length) {
+  }
+  // Its items and its length.
+  if (Reflect.ownKeys(value).length !== value.length + 1) {
     throw refusal(key, path, "an array with holes or extra properties has no JSON form")
   }
-  for (let index = 0; index < value.length; index++) check(key, value[index], `${path}[${index}]`, ancestors)
+  for (let index = 0; index < value.length; index++)
+    checkMember(key, value, index, `${path}[${index}]`, ancestors)
 }
 
 function checkMembers(key: string, value: object, path: string, ancestors: object[]): void {
@@ -90,12 +93,28 @@ function checkMembers(key: string, value: object, path: string, ancestors: objec
   }
   for (const name of Reflect.ownKeys(value)) {
     if (typeof name === "symbol") throw refusal(key, path, "a symbol as a member's name has no JSON form")
-    const member = Object.getOwnPropertyDescriptor(value, name)
-    if (member === undefined || !member.enumerable || !("value" in member)) {
-      throw refusal(key, memberPath(path, name), "only plain, enumerable members are stored")
-    }
-    check(key, member.value, memberPath(path, name), ancestors)
+    checkMember(key, value, name, memberPath(path, name), ancestors)
   }
+}
+
+function checkMember(
+  key: string,
+  value: object,
+  name: string | number,
+  path: string,
+  ancestors: object[],
+): void {
+  const member = Object.getOwnPropertyDescriptor(value, name)
+  if (member === undefined) throw refusal(key, path, "undefined (a hole) has no JSON form")
+  if (!member.enumerable || !("value" in member)) {
+    throw refusal(key, path, "only plain, enumerable members are stored")
+  }
+  check(key, member.value, path, ancestors)
+}
+
+/** `Array.prototype` is an array itself, in every realm; the prototype of a subclass is not. */
+function isArrayPrototype(prototype: unknown): boolean {
+  return prototype === Array.prototype || Array.isArray(prototype)
 }
 
 /** Objects made in another realm (a vm context, a worker's test runner) have an `Object.prototype` of their own. */

@@ -212,8 +212,8 @@ const ROWS: readonly Row[] = [
     cookie: news,
   },
   {
-    name: "existing, client state or a reseal: updateTtl confirms that the session lives",
-    when: (s) => (s.clientChanged || s.resealDue) && !s.inGrace,
+    name: "existing, client state, a reseal or a saved expiry: updateTtl confirms that the session lives",
+    when: (s) => (s.clientChanged || s.resealDue || s.expiryChanged) && !s.inGrace,
     store: "updateTtl",
     mint: false,
     cookie: news,
@@ -315,6 +315,7 @@ test("what holds in every situation", () => {
         situation.identity === "rotated" ||
         situation.invalidated ||
         situation.extensionDue ||
+        situation.expiryChanged ||
         situation.resealDue
       if (!asked && plan.store !== "none") throw new Error(explain())
     }

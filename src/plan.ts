@@ -36,7 +36,7 @@ export interface Situation {
   readonly sealDue: boolean
   /** Whether the cookie was sealed under a key that is no longer the newest. */
   readonly resealDue: boolean
-  /** Whether the change moves the end of the session, or its kind of cookie. */
+  /** Whether the change moves the end of the session, or its kind of cookie; or one saved earlier in this request did. */
   readonly expiryChanged: boolean
   /** Whether something saved earlier in this request has still to be told: a new ticket, a record that came or went. */
   readonly unannounced: boolean
@@ -115,11 +115,14 @@ function decideExisting(situation: Situation): Plan {
   const clientChanged = situation.clientChanged && !inGrace
   const resealDue = situation.resealDue && !inGrace
   const sealDue = situation.sealDue && !inGrace
-  const news = clientChanged || resealDue || unannounced || (situation.expiryChanged && !inGrace)
+  const expiryChanged = situation.expiryChanged && !inGrace
+  const news = clientChanged || resealDue || expiryChanged || unannounced
   const cookie = news ? "send" : sealDue ? "refresh" : "none"
 
   if (situation.server === "change") return { store: "update", mint: false, cookie }
-  if (clientChanged || resealDue || situation.extensionDue) return { store: "updateTtl", mint: false, cookie }
+  if (clientChanged || resealDue || expiryChanged || situation.extensionDue) {
+    return { store: "updateTtl", mint: false, cookie }
+  }
   // A ticket that was made in this request needs no store call to be told.
   return { ...NOTHING, cookie: unannounced ? "send" : "none" }
 }

@@ -100,7 +100,7 @@ interface Facts {
 interface PendingSignIn {
   readonly userId: string
   readonly label: string | null
-  readonly keep: boolean | readonly string[]
+  readonly keep: Keep
   /** What was written since, in case nothing from before may stay. */
   readonly after: Changes
   readonly clientBefore: Changes
@@ -131,7 +131,9 @@ interface Sent {
   readonly cycle: { readonly grace: number } | undefined
   readonly user: UserChange | undefined
   readonly expiry: PendingExpiry | undefined
-  readonly deleted: boolean
+  readonly signOut: object | undefined
+  readonly deletion: object | undefined
+  readonly generation: number
 }
 
 type Moved = Extract<Gone, { movedTo: string }>
@@ -164,6 +166,7 @@ const INVALIDATED = {
 const NO_FACTS: RequestFacts = Object.freeze({})
 const MAX_ROUNDS = 16
 const MAX_COLLISIONS = 3
+const NOBODY = { userId: null, signedInAt: null } as const
 const UNBIND: UserChange = Object.freeze({ userId: null, label: null, absoluteTtl: null })
 
 /** One request's session. What it does is documented at the interface; what it decides is in `plan.ts`. */
@@ -198,15 +201,19 @@ export class RequestSession implements Session {
   #user: UserChange | undefined
   #expiry: PendingExpiry | undefined
   #signIn: PendingSignIn | undefined
-  #signOut = false
+  #signOut: object | undefined
   #cycle: { readonly grace: number } | undefined
-  #deleted = false
+  #deletion: object | undefined
   #doomed: Doomed | undefined
   #invalidated = false
+  /** How often this has become another session. */
+  #generation = 0
 
   // What has happened in this request.
   #reads = false
   #saved = false
+  #expirySaved = false
+  #storing = false
   #failed = false
   #unannounced = false
   #removal = false
@@ -246,9 +253,9 @@ export class RequestSession implements Session {
       !this.#server.changes.isEmpty ||
       !this.#client.changes.isEmpty ||
       this.#signIn !== undefined ||
-      this.#signOut ||
+      this.#signOut !== undefined ||
       this.#cycle !== undefined ||
-      this.#deleted ||
+      this.#deletion !== undefined ||
       this.#expiry !== undefined ||
       this.#doomed !== undefined
     )
@@ -312,9 +319,8 @@ export class RequestSession implements Session {
       )
     }
     if (!this.#mayWrite()) return
-    this.#signIn = undefined
-    this.#deleted = true
-    this.#expiry = undefined
+    this.#signIn = this.#expiry = undefined
+    this.#deletion = {}
     this.#server.changes.dropAll()
   }
 
@@ -371,14 +377,14 @@ export class RequestSession implements Session {
     this.#read()
     if (this.#signIn !== undefined) return this.#signIn.userId
     await this.#ensureLoaded()
-    return this.#boundUser
+    return this.#deletion === undefined ? this.#boundUser : null
   }
 
   async signedInAt(): Promise<Date | null> {
     this.#read()
     if (this.#signIn !== undefined) return new Date(this.#now)
     await this.#ensureLoaded()
-    if (this.#user !== undefined || this.#deleted) return null
+    if (this.#user !== undefined || this.#deletion !== undefined) return null
     const at = this.#facts?.signedInAt ?? null
     return at === null ? null : new Date(at)
   }
@@ -393,37 +399,40 @@ export class RequestSession implements Session {
     this.#invalidated = false
     this.#dead = undefined
     const earlier = this.#signIn
+    const isSameUser = earlier?.userId === user
     const signIn: PendingSignIn = {
       userId: user,
       label,
-      keep,
-      after: new Changes(),
-      clientBefore: this.#client.changes.copy(),
-      clientAfter: new Changes(),
-      expiryBefore: this.#expiry,
+      keep: isSameUser && !earlier.resolved ? narrower(earlier.keep, keep) : keep,
+      after: isSameUser ? narrowed(earlier.after, keep) : new Changes(),
+      clientBefore: isSameUser ? earlier.clientBefore : this.#client.changes.copy(),
+      clientAfter: isSameUser ? narrowed(earlier.clientAfter, keep) : new Changes(),
+      expiryBefore: isSameUser ? earlier.expiryBefore : this.#expiry,
       resolved: false,
     }
     this.#signIn = signIn
-    if (earlier !== undefined && !earlier.resolved) {
-      // Whoever is bound, what came between the two calls is the first user's.
-      this.#server.changes.append(earlier.after)
-      if (earlier.userId === user && earlier.keep === true) return
+    if (this.#knowledge !== "unknown") {
+      return this.#resolveSignIn(earlier?.userId ?? this.#boundUser, this.#client.changes.copy())
+    }
+    if (earlier !== undefined && !isSameUser) {
+      // Whoever is bound now, what came before is another user's.
       this.#signIn = { ...signIn, keep: false }
       this.#server.changes.dropAll()
       this.#client.clear()
-      return
+    } else if (keep !== true) {
+      this.#client = layOver(this.#client.base, narrowed(this.#client.changes, keep))
     }
-    if (this.#knowledge !== "unknown") this.#resolveSignIn(earlier?.userId ?? this.#boundUser)
   }
 
   signOut(): void {
-    if (!this.#mayWrite()) return
+    // Who is out already loses nothing.
+    if (!this.#mayWrite() || this.#dead !== undefined) return
     this.#signIn = undefined
-    this.#server.clear()
-    this.#client.clear()
-    if (this.#identity === "new") return
-    this.#signOut = true
-    this.#user = UNBIND
+    this.#clearAll()
+    if (this.#identity === "new" && !this.#storing) return
+    this.#signOut = {}
+    // A copy of its own tells it from what a save under way has sent.
+    this.#user = { ...UNBIND }
   }
 
   async revokeOthers(): Promise<number> {
@@ -457,8 +466,11 @@ export class RequestSession implements Session {
   invalidate(): void {
     if (!this.#mayWrite()) return
     const id = this.#id
-    const condemned = this.#identity === "existing" && id !== undefined && this.#dead !== "ended"
-    if (condemned) this.#doomed = { id, identity: this.#identity, knowledge: this.#knowledge }
+    if (this.#identity === "existing" && id !== undefined && this.#dead !== "ended") {
+      const knowledge = this.#dead === "moved" ? "unknown" : this.#knowledge
+      this.#doomed = { id, identity: this.#identity, knowledge }
+    }
+    this.#signIn = undefined
     this.#startAfresh(new Changes(), new Changes())
     this.#invalidated = true
   }
@@ -495,15 +507,12 @@ export class RequestSession implements Session {
     const absolute =
       this.#signIn === undefined && this.#absoluteEnd > 0 ? this.#absoluteEnd - now : absoluteTtl
     const pending = this.#pendingExpiry(now)
-    if (pending === undefined && this.#signIn !== undefined) {
-      return remaining(
-        this.#facts === undefined ? { idleTtl: ttl, fixedTtl: null } : this.#expiryNow(this.#facts, now),
-        absolute,
-      )
+    const isStored = this.#deadline > 0 && this.#knowledge !== "missing"
+    if (pending === undefined && this.#signIn === undefined && isStored) {
+      return Math.max(0, this.#deadline - now)
     }
-    if (pending !== undefined) return Math.max(0, remaining(pending, absolute))
-    if (this.#deadline > 0 && this.#knowledge !== "missing") return Math.max(0, this.#deadline - now)
-    return Math.min(ttl, absolute)
+    const kept = this.#facts === undefined ? undefined : this.#expiryNow(this.#facts, now)
+    return Math.max(0, remaining(pending ?? kept ?? { idleTtl: ttl, fixedTtl: null }, absolute))
   }
 
   finalize(outcome: Outcome = {}): Promise<Finalized> {
@@ -642,7 +651,7 @@ export class RequestSession implements Session {
 
   get #boundUser(): string | null {
     if (this.#user !== undefined) return this.#user.userId
-    return this.#deleted ? null : (this.#facts?.userId ?? null)
+    return this.#facts?.userId ?? null
   }
 
   // Loading
@@ -664,9 +673,23 @@ export class RequestSession implements Session {
 
   async #load(): Promise<void> {
     while (this.#knowledge === "unknown" && this.#dead === undefined) {
-      const found = await this.#core.gateway.load(this.#id as SessionId)
+      const found = await this.#find(this.#id as SessionId)
+      if (found === "corrupt") return
       if (found !== undefined && "state" in found) this.#adoptRecord(found)
-      else await this.#learn(found, false)
+      else await this.#learn(found, this.#facts !== undefined)
+    }
+  }
+
+  async #find(id: SessionId): Promise<SessionRecord | Gone | "corrupt" | undefined> {
+    try {
+      return await this.#core.gateway.load(id)
+    } catch (error) {
+      const signIn = this.#signIn
+      if (!(error instanceof RecordCorruptError) || signIn === undefined) throw error
+      // The credentials were right, and what cannot be read keeps nobody out.
+      this.#doomed = { id, identity: "existing", knowledge: "unknown" }
+      this.#startAfresh(signIn.after.copy(), signIn.clientAfter.copy())
+      return "corrupt"
     }
   }
 
@@ -685,28 +708,38 @@ export class RequestSession implements Session {
     this.#deadline = now + record.expiresIn
     this.#absoluteEnd = now + record.absoluteExpiresIn
     this.#server = new Overlay(record.state, this.#server.changes)
-    if (this.#signIn !== undefined && !this.#signIn.resolved) this.#resolveSignIn(record.userId)
+    if (this.#signIn === undefined || this.#signIn.resolved) return
+    this.#resolveSignIn(this.#signOut === undefined ? record.userId : null, this.#signIn.clientBefore.copy())
   }
 
   /** Decides what a sign-in keeps, now that it is known who was bound before. */
-  #resolveSignIn(bound: string | null): void {
+  #resolveSignIn(bound: string | null, clientBefore: Changes): void {
     const signIn = this.#signIn as PendingSignIn
-    const stranger = bound !== null && bound !== signIn.userId
-    const keep = stranger ? false : signIn.keep
-    if (keep !== true) {
-      const except = keep === false ? undefined : keep
-      this.#server.changes.dropAll(except)
-      const client = signIn.clientBefore.copy()
-      client.dropAll(except)
-      client.append(signIn.clientAfter)
-      this.#client = layOver(this.#client.base, client)
-    }
-    this.#server.changes.append(signIn.after)
-    this.#server = layOver(this.#server.base, this.#server.changes)
-    if (stranger && this.#expiry === signIn.expiryBefore) {
+    const isStranger = bound !== null && bound !== signIn.userId
+    const keep = isStranger ? false : signIn.keep
+    const before = narrowed(this.#server.changes, keep)
+    before.append(signIn.after)
+    this.#server = this.#onServer(before)
+    const client = narrowed(clientBefore, keep)
+    client.append(signIn.clientAfter)
+    this.#client = layOver(this.#client.base, client)
+    if (isStranger && this.#expiry === signIn.expiryBefore) {
       this.#expiry = { expiry: resolveExpiry(null, this.#core.config.ttl, this.#now), askedAt: this.#now }
     }
     signIn.resolved = true
+  }
+
+  /** Lays changes over what is known. A record may hold more by now, so there a clear is one even if it was seen empty. */
+  #onServer(changes: Changes): Overlay {
+    const { base } = this.#server
+    return this.#knowledge === "present" ? new Overlay(base, changes) : layOver(base, changes)
+  }
+
+  #clearAll(): void {
+    const changes = new Changes()
+    changes.dropAll()
+    this.#server = this.#onServer(changes)
+    this.#client.clear()
   }
 
   // Learning that the session is not where it was
@@ -720,10 +753,11 @@ export class RequestSession implements Session {
       // The credentials were right, so the user gets in, with what was set since.
       return this.#startAfresh(this.#signIn.after.copy(), this.#signIn.clientAfter.copy())
     }
-    if (!this.#signOut) this.#lost ||= this.isModified
+    if (this.#signOut === undefined) this.#lost ||= this.isModified
     else if (fate === "moved" && (await this.#endInStore(this.#id as SessionId))) this.#removal = true
     this.#dead = fate
     this.#knowledge = "absent"
+    this.#facts = undefined
     this.#dropWishes()
     this.#server = new Overlay({}, new Changes())
     this.#client = new Overlay({}, new Changes())
@@ -738,7 +772,7 @@ export class RequestSession implements Session {
     this.#server = new Overlay(undefined, this.#server.changes)
     if (this.#signIn !== undefined) return
     this.#cycle = undefined
-    if (this.#signOut) return
+    if (this.#signOut !== undefined) return
     this.#reportRefused(this.#client.changes)
     this.#client = new Overlay(this.#client.base, new Changes())
   }
@@ -750,18 +784,19 @@ export class RequestSession implements Session {
       if (this.#signIn !== undefined) {
         return this.#startAfresh(this.#signIn.after.copy(), this.#signIn.clientAfter.copy())
       }
-      this.#doomed = { id: this.#id as SessionId, identity: "existing", knowledge: "missing" }
       this.#startAfresh(new Changes(), new Changes())
-      this.#invalidated = true
+      this.#invalidated = this.#removal = true
       return
     }
     this.#knowledge = "missing"
     this.#server = layOver({}, this.#server.changes)
     if (config.missingServerState === "renew") {
       this.#client = layOver({}, this.#client.changes)
-      this.#absoluteEnd = 0
+      this.#absoluteEnd = this.#createdAt = this.#deadline = 0
+      this.#cookieKind = null
     }
-    if (this.#signIn !== undefined && !this.#signIn.resolved) this.#resolveSignIn(null)
+    const signIn = this.#signIn
+    if (signIn !== undefined && !signIn.resolved) this.#resolveSignIn(null, signIn.clientBefore.copy())
   }
 
   /** Makes this a new session, which has yet to be stored. */
@@ -773,19 +808,22 @@ export class RequestSession implements Session {
     this.#hasRecord = false
     this.#facts = undefined
     this.#cookieKind = null
-    this.#deadline = this.#absoluteEnd = 0
+    this.#deadline = this.#absoluteEnd = this.#createdAt = 0
     this.#inGrace = false
+    this.#generation += 1
     this.#server = layOver({}, server)
     this.#client = layOver({}, client)
     const signIn = this.#signIn
+    const expiry = signIn === undefined || this.#expiry === signIn.expiryBefore ? undefined : this.#expiry
     this.#dropWishes()
+    if (signIn === undefined) return
+    signIn.resolved = true
     this.#signIn = signIn
-    if (signIn !== undefined) signIn.resolved = true
+    this.#expiry = expiry
   }
 
   #dropWishes(): void {
-    this.#user = this.#expiry = this.#signIn = this.#cycle = undefined
-    this.#signOut = this.#deleted = false
+    this.#user = this.#expiry = this.#signIn = this.#cycle = this.#signOut = this.#deletion = undefined
   }
 
   // Saving
@@ -812,36 +850,45 @@ export class RequestSession implements Session {
       if (this.#invalidated) throw new SessionEndedError("The session was invalidated by this request.")
       const changes = this.#server.changes.copy()
       const version = this.#facts?.version
-      const isKnown = this.#knowledge !== "present" || version !== undefined
-      if (isKnown) {
+      // Without a version someone else has written since: what is known is not the newest.
+      if (this.#knowledge !== "present" || version !== undefined) {
         const result = this.#runTransaction(change, changes)
-        if (changes.isEmpty && !this.isModified && fresh) return result
-        if (!changes.isEmpty || this.isModified) {
-          try {
-            const plan = await this.#commit({ final: false, changes, ifVersion: version })
-            this.#assertAlive()
-            // Nothing to store after all: what the function made of the pending changes is pending now.
-            if (plan?.store === "none") this.#server = new Overlay(this.#server.base, changes)
-            // In its grace the session was followed to another id: once more, on what is there.
-            if (this.#knowledge !== "unknown") return result
-          } catch (error) {
-            if (!(error instanceof VersionConflictError)) throw error
-            const wait = Math.random() * Math.min(100, 2 ** attempt)
-            if (performance.now() + wait > giveUpAt) {
-              throw new VersionConflictError(
-                "The session was changed by others for as long as transactTimeout.",
-                {
-                  id: this.#id as SessionId,
-                  cause: error,
-                },
-              )
-            }
-            await new Promise((resolve) => setTimeout(resolve, wait))
-          }
+        if (this.#serverWish(changes) !== "none" || this.#rotates) {
+          if (await this.#commitTransaction(changes, version, attempt, giveUpAt)) return result
+        } else if (fresh) {
+          this.#server = new Overlay(this.#server.base, changes)
+          return result
         }
       }
       if (this.#knowledge === "present") this.#knowledge = "unknown"
       fresh = true
+    }
+  }
+
+  /** @returns whether it is done; if not, once more on the newest state. */
+  async #commitTransaction(
+    changes: Changes,
+    ifVersion: number | undefined,
+    attempt: number,
+    giveUpAt: number,
+  ): Promise<boolean> {
+    try {
+      const plan = await this.#commit({ final: false, changes, ifVersion })
+      this.#assertAlive()
+      // A session that may not be made stays as it is wanted, until the end of the request.
+      if (plan?.store === "none") this.#server = new Overlay(this.#server.base, changes)
+      return plan !== undefined
+    } catch (error) {
+      if (!(error instanceof VersionConflictError)) throw error
+      const wait = Math.random() * Math.min(100, 2 ** attempt)
+      if (performance.now() + wait > giveUpAt) {
+        throw new VersionConflictError("The session was changed by others for as long as transactTimeout.", {
+          id: this.#id as SessionId,
+          cause: error,
+        })
+      }
+      await new Promise((resolve) => setTimeout(resolve, wait))
+      return false
     }
   }
 
@@ -883,9 +930,10 @@ export class RequestSession implements Session {
       } catch (error) {
         if (error instanceof DuplicateIdError && plan.mint && collisions++ < MAX_COLLISIONS) continue
         if (!(error instanceof UnknownIdError)) throw error
-        await this.#learn(error.gone, this.#knowledge === "present")
+        await this.#learn(error.gone, this.#facts !== undefined)
         await this.#prepare()
-        if (mode.changes !== undefined && this.#knowledge === "unknown") return undefined
+        // What a transaction made of another state is of no use on this one.
+        if (mode.changes !== undefined) return undefined
       }
     }
     throw new StoreError("The session kept moving while it was saved.", {
@@ -896,18 +944,8 @@ export class RequestSession implements Session {
 
   /** What has to be known, and done, before there is something to decide. */
   async #prepare(): Promise<void> {
-    if (this.#signIn !== undefined && !this.#signIn.resolved) await this.#settleSignIn(this.#signIn)
+    if (this.#signIn !== undefined && !this.#signIn.resolved) await this.#load()
     if (this.#doomed !== undefined) await this.#carryOutDoom(this.#doomed)
-  }
-
-  async #settleSignIn(signIn: PendingSignIn): Promise<void> {
-    try {
-      await this.#load()
-    } catch (error) {
-      if (!(error instanceof RecordCorruptError)) throw error
-      this.#doomed = { id: this.#id as SessionId, identity: "existing", knowledge: "unknown" }
-      this.#startAfresh(signIn.after.copy(), signIn.clientAfter.copy())
-    }
   }
 
   async #carryOutDoom(doomed: Doomed): Promise<void> {
@@ -915,9 +953,8 @@ export class RequestSession implements Session {
       { ...INVALIDATED, identity: doomed.identity, knowledge: doomed.knowledge },
       this.#core.config,
     )
-    if (plan.store !== "delete" || (await this.#endInStore(doomed.id)))
-      this.#removal = plan.cookie === "remove"
-    this.#doomed = undefined
+    if (plan.store !== "delete" || (await this.#endInStore(doomed.id))) this.#removal = true
+    if (this.#doomed === doomed) this.#doomed = undefined
   }
 
   /** @returns whether the browser may be told to forget its cookie: not if another request has ended or moved the session. */
@@ -936,7 +973,6 @@ export class RequestSession implements Session {
 
   #situation(mode: CommitMode): Situation {
     const { final } = mode
-    const { config } = this.#core
     const incoming = this.#incoming
     const now = this.#now
     // A failed response extends nothing.
@@ -950,11 +986,11 @@ export class RequestSession implements Session {
       clientChanged: final && !this.#client.changes.isEmpty,
       clientNonEmpty: this.#client.size > 0,
       invalidated: false,
-      extensionDue: mayExtend && config.extendOnLoads && this.#isExtensionDue(now, sealDue),
+      extensionDue: mayExtend && this.#isExtensionDue(now, sealDue),
       sealDue,
       resealDue:
         mayExtend && incoming !== undefined && !incoming.underNewestKey && incoming.ticket === this.#ticket,
-      expiryChanged: this.#expiry !== undefined,
+      expiryChanged: this.#expiry !== undefined || (final && this.#expirySaved),
       unannounced: final && this.#unannounced,
       inGrace: this.#inGrace,
       mayCreate: !(final && this.#failed) && this.#mayCreate(),
@@ -962,11 +998,11 @@ export class RequestSession implements Session {
   }
 
   get #rotates(): boolean {
-    return this.#signIn !== undefined || this.#signOut || this.#cycle !== undefined
+    return this.#signIn !== undefined || this.#signOut !== undefined || this.#cycle !== undefined
   }
 
   #serverWish(changes: Changes): ServerWish {
-    if (this.#deleted && changes.set.size === 0 && this.#signIn === undefined) return "delete"
+    if (this.#deletion !== undefined && changes.set.size === 0 && this.#signIn === undefined) return "delete"
     if (!changes.isEmpty || this.#signIn !== undefined) return "change"
     const hasRecord = this.#knowledge === "unknown" || this.#knowledge === "present"
     if (hasRecord && this.#user !== undefined) return "change"
@@ -990,11 +1026,15 @@ export class RequestSession implements Session {
   }
 
   #isExtensionDue(now: number, sealDue: boolean): boolean {
-    if (this.#knowledge === "recordless") return sealDue
-    if (this.#facts === undefined) return this.#saved && sealDue
+    const { extendOnLoads, threshold } = this.#core.config
+    if (this.#knowledge === "recordless") return extendOnLoads && sealDue
+    // A record that is gone confirms nothing.
+    if (this.#knowledge === "missing") return false
+    // A change that was saved earlier in this request has extended the record, but not yet the seal.
+    if (this.#facts === undefined || !extendOnLoads) return this.#saved && sealDue
     const expiry = this.#expiryNow(this.#facts, now)
     const renewed = remaining(expiry, this.#absoluteEnd - now)
-    return sealDue || isDue(this.#deadline - now, renewed, expiry.idleTtl ?? 0, this.#core.config.threshold)
+    return sealDue || isDue(this.#deadline - now, renewed, expiry.idleTtl ?? 0, threshold)
   }
 
   /** A record's expiry as it stands now: the fixed end has come nearer. */
@@ -1004,12 +1044,7 @@ export class RequestSession implements Session {
   }
 
   #pendingExpiry(now: number): RecordExpiry | undefined {
-    if (this.#expiry === undefined) return undefined
-    const { expiry, askedAt } = this.#expiry
-    // A time that has passed ends the session at once.
-    return expiry.fixedTtl === null
-      ? expiry
-      : { ...expiry, fixedTtl: Math.max(1, expiry.fixedTtl - (now - askedAt)) }
+    return pendingExpiry(this.#expiry, now)
   }
 
   #mayCreate(): boolean {
@@ -1021,25 +1056,54 @@ export class RequestSession implements Session {
   }
 
   async #carryOut(plan: Plan, mode: CommitMode): Promise<void> {
-    const { gateway, config } = this.#core
+    if (plan.mint || (mode.final && !this.#client.changes.isEmpty)) this.#assertCookieFits()
     if (plan.store === "none" && !(plan.mint && mode.final)) {
-      if (this.#identity === "new" && mode.final) this.#reportDenied()
+      if (!mode.final) return
+      if (this.#identity === "new") this.#reportDenied()
+      else if (plan.cookie !== "none" && this.#knowledge !== "unknown" && this.#knowledge !== "present")
+        this.#extendSeal()
       return
     }
+    const ticket = plan.mint ? mintTicket() : undefined
+    const generation = this.#generation
+    const id = ticket === undefined ? (this.#id as SessionId) : deriveId(ticket)
+    this.#storing = true
+    try {
+      await this.#store(plan, mode, id)
+    } finally {
+      this.#storing = false
+    }
+    this.#saved = true
+    if (ticket === undefined) return
+    if (generation !== this.#generation) {
+      // It was invalidated while it was being made.
+      this.#doomed = { id, identity: "existing", knowledge: "unknown" }
+      return
+    }
+    this.#identity = "existing"
+    this.#ticket = ticket
+    this.#id = id
+    this.#inGrace = false
+    this.#unannounced = true
+    this.#expirySaved = false
+    // The new ticket and the client state are told together, or not at all.
+    this.#client = new Overlay(this.#client.result(), new Changes())
+  }
+
+  /** Carries out the plan's store operation, and takes what it has saved off what is pending. */
+  async #store(plan: Plan, mode: CommitMode, newId: SessionId): Promise<void> {
+    const { gateway, config } = this.#core
     const now = this.#now
     const changes = (mode.changes ?? this.#server.changes).copy()
-    const sent = this.#wishes(changes)
+    const sent = this.#sentNow(changes)
     const id = this.#id as SessionId
-    if (plan.mint || !this.#client.changes.isEmpty) this.#assertCookieFits()
-    if (plan.store !== "none" && plan.store !== "delete") this.#assertStateFits(changes)
-    const ticket = plan.mint ? mintTicket() : undefined
-    const newId = ticket === undefined ? id : deriveId(ticket)
-
     switch (plan.store) {
       case "create": {
+        this.#assertStateFits(changes)
         const record = this.#newRecord(changes, now)
         await gateway.create(newId, record)
         config.diagnostics.emit({ type: "created", id: newId })
+        if (sent.generation !== this.#generation) return
         this.#createdAt ||= now
         this.#absoluteEnd = now + record.absoluteTtl
         this.#stored(sent, now, {
@@ -1047,20 +1111,22 @@ export class RequestSession implements Session {
           version: 1,
           expiresIn: remaining(record, record.absoluteTtl),
         })
-        break
+        return
       }
       case "update": {
+        this.#assertStateFits(changes)
         const written = await gateway.update(id, this.#change(changes, now), { ifVersion: mode.ifVersion })
         this.#merged(sent, now, written)
-        break
+        return
       }
       case "updateTtl": {
         const written = await gateway.updateTtl(id)
-        this.#deadline = now + written.expiresIn
-        break
+        if (sent.generation === this.#generation) this.#deadline = now + written.expiresIn
+        return
       }
       case "changeId": {
-        const privilegeChanged = this.#signIn !== undefined || this.#signOut
+        this.#assertStateFits(changes)
+        const privilegeChanged = this.#signIn !== undefined || this.#signOut !== undefined
         const grace = privilegeChanged ? 0 : (this.#cycle?.grace ?? 0)
         const written = await gateway.changeId(id, newId, {
           change: this.#change(changes, now),
@@ -1068,36 +1134,36 @@ export class RequestSession implements Session {
           tombstone: { ttl: Math.max(config.tombstoneTtl, grace), grace, privilegeChanged },
         })
         config.diagnostics.emit({ type: "rotated", id, movedTo: newId })
-        if (this.#signIn !== undefined) this.#absoluteEnd = now + config.absoluteTtl
+        if (sent.signIn !== undefined && sent.generation === this.#generation) {
+          this.#absoluteEnd = now + config.absoluteTtl
+        }
         this.#merged(sent, now, written)
-        break
+        return
       }
-      case "delete": {
+      case "delete":
         await gateway.delete(id)
-        this.#knowledge = "recordless"
-        this.#facts = undefined
-        this.#hasRecord = false
-        this.#deadline = Math.min(now + config.ttl, this.#absoluteEnd)
-        this.#settle(sent, {})
+        if (sent.generation !== this.#generation) return
         this.#unannounced = true
-        break
-      }
+        this.#goRecordless(sent)
+        return
       case "none":
-        this.#absoluteEnd ||= now + config.absoluteTtl
-        this.#createdAt ||= now
-        this.#deadline = Math.min(now + config.ttl, this.#absoluteEnd)
-        this.#knowledge = "recordless"
-        this.#hasRecord = false
-        this.#settle(sent, {})
-        break
+        this.#goRecordless(sent)
     }
-    this.#saved = true
-    if (ticket === undefined) return
-    this.#identity = "existing"
-    this.#ticket = ticket
-    this.#id = newId
-    this.#inGrace = false
-    this.#unannounced = true
+  }
+
+  /** From now on there is no record, and the seal alone says when the session ends. */
+  #goRecordless(sent: Sent): void {
+    this.#knowledge = "recordless"
+    this.#facts = undefined
+    this.#hasRecord = false
+    this.#createdAt ||= this.#now
+    this.#absoluteEnd ||= this.#now + this.#core.config.absoluteTtl
+    this.#extendSeal()
+    this.#settle(sent, {})
+  }
+
+  #extendSeal(): void {
+    this.#deadline = Math.min(this.#now + this.#core.config.ttl, this.#absoluteEnd)
   }
 
   #newRecord(changes: Changes, now: number): NewRecord {
@@ -1118,7 +1184,9 @@ export class RequestSession implements Session {
     const { absoluteTtl } = this.#core.config
     const signIn = this.#signIn
     const user =
-      signIn === undefined ? (this.#user ?? (this.#deleted ? UNBIND : undefined)) : { ...signIn, absoluteTtl }
+      signIn === undefined
+        ? (this.#user ?? (this.#deletion === undefined ? undefined : UNBIND))
+        : { ...signIn, absoluteTtl }
     return {
       clear: changes.clear,
       set: changes.set,
@@ -1128,7 +1196,7 @@ export class RequestSession implements Session {
     }
   }
 
-  #wishes(changes: Changes): Sent {
+  #sentNow(changes: Changes): Sent {
     return {
       changes,
       pending: this.#server.changes.copy(),
@@ -1136,18 +1204,21 @@ export class RequestSession implements Session {
       cycle: this.#cycle,
       user: this.#user,
       expiry: this.#expiry,
-      deleted: this.#deleted,
+      signOut: this.#signOut,
+      deletion: this.#deletion,
+      generation: this.#generation,
     }
   }
 
   /** After a write into a record that others may have written as well. */
   #merged(sent: Sent, now: number, written: Written): void {
+    if (sent.generation !== this.#generation) return
+    if (sent.expiry !== undefined && !this.#unannounced) this.#expirySaved = true
     const known = this.#knowledge === "present" ? this.#facts : undefined
     if (known === undefined) {
       this.#deadline = now + written.expiresIn
-      this.#cookieKind = sent.expiry === undefined ? this.#cookieKind : sent.expiry.expiry.cookieKind
+      if (sent.expiry !== undefined) this.#cookieKind = sent.expiry.expiry.cookieKind
       this.#settle(sent, undefined)
-      this.#user = undefined
       return
     }
     const isSole = known.version !== undefined && written.version === known.version + 1
@@ -1164,15 +1235,15 @@ export class RequestSession implements Session {
     now: number,
     result: { base: JsonObject; version: number | undefined; expiresIn: number },
   ): void {
-    const { ttl } = this.#core.config
     const before = this.#facts
-    const expiry = this.#pendingExpiry(now) ?? (before && this.#expiryNow(before, now))
-    const unbound = sent.user !== undefined || sent.deleted
+    const expiry = pendingExpiry(sent.expiry, now) ?? (before && this.#expiryNow(before, now))
+    const isUnbound = sent.user !== undefined || sent.deletion !== undefined
+    const { userId, signedInAt } = isUnbound || before === undefined ? NOBODY : before
     this.#facts = {
-      userId: sent.signIn?.userId ?? (unbound ? null : (before?.userId ?? null)),
-      signedInAt: sent.signIn === undefined ? (unbound ? null : (before?.signedInAt ?? null)) : new Date(now),
+      userId: sent.signIn?.userId ?? userId,
+      signedInAt: sent.signIn === undefined ? signedInAt : new Date(now),
       version: result.version,
-      expiry: expiry ?? { idleTtl: ttl, fixedTtl: null, cookieKind: this.#cookieKind },
+      expiry: expiry ?? { idleTtl: this.#core.config.ttl, fixedTtl: null, cookieKind: this.#cookieKind },
       knownAt: now,
     }
     this.#cookieKind = this.#facts.expiry.cookieKind
@@ -1189,20 +1260,20 @@ export class RequestSession implements Session {
     if (this.#cycle === sent.cycle) this.#cycle = undefined
     if (this.#user === sent.user) this.#user = undefined
     if (this.#expiry === sent.expiry) this.#expiry = undefined
-    this.#signOut = false
-    this.#deleted = false
+    if (this.#signOut === sent.signOut) this.#signOut = undefined
+    if (this.#deletion === sent.deletion) this.#deletion = undefined
   }
 
   #assertCookieFits(): void {
     const client = this.#clientText()
     const size = (this.#cookie as CookieSettings).name.length + 1 + sealedLength(client)
     if (size <= MAX_COOKIE_BYTES) return
-    const texts = this.#client.texts()
-    const largest = texts.toSorted(([, a], [, b]) => byteLength(b) - byteLength(a))[0]?.[0]
-    const hint = largest === undefined ? "" : ` The largest key of its client state is ${quote(largest)}.`
+    const largestKey = largestOf(this.#client.texts())
+    const hint =
+      largestKey === undefined ? "" : ` The largest key of its client state is ${quote(largestKey)}.`
     throw new CookieTooLargeError(
       `The session cookie would be ${size} bytes; browsers keep at most ${MAX_COOKIE_BYTES}.${hint}`,
-      { largestKey: largest, size, limit: MAX_COOKIE_BYTES },
+      { largestKey, size, limit: MAX_COOKIE_BYTES },
     )
   }
 
@@ -1210,11 +1281,13 @@ export class RequestSession implements Session {
     const { maxStateBytes, maxValueBytes } = this.#core.config
     const state = new Overlay(this.#server.base ?? {}, changes)
     // Measured only if it could be too large at all.
-    if (state.size * (maxValueBytes + 2048) <= maxStateBytes) return
+    if (changes.set.size === 0 || state.size * (maxValueBytes + 2048) <= maxStateBytes) return
     const texts = state.texts()
     const size = byteLength(joinObject(texts))
     if (size <= maxStateBytes) return
-    const largest = texts.toSorted(([, a], [, b]) => b.length - a.length)[0]?.[0] ?? ""
+    // Writes that did not know it may have made it too large; one that makes it smaller is welcome.
+    if (size < byteLength(joinObject(new Overlay(state.base, new Changes()).texts()))) return
+    const largest = largestOf(texts) as string
     throw new ValueSerializationError(
       `The session's state is ${size} bytes of JSON; maxStateBytes allows ${maxStateBytes}. Its largest key is ${quote(largest)}.`,
       { key: largest },
@@ -1248,30 +1321,30 @@ export class RequestSession implements Session {
   /** Drops what a failed response must not carry out. */
   #dropPending(outcome: Outcome, failed: boolean, headersLost: boolean): void {
     this.#failed = true
+    const modified = this.isModified
     const kept = afterServerError(
       {
         server: this.#serverWish(this.#server.changes),
         client: !this.#client.changes.isEmpty,
         cycleId: this.#cycle !== undefined,
         signIn: this.#signIn !== undefined,
-        signOut: this.#signOut,
+        signOut: this.#signOut !== undefined,
         invalidate: this.#doomed !== undefined,
       },
       headersLost,
     )
-    const modified = this.isModified
-    if (!kept.cycleId) this.#cycle = undefined
-    if (failed || this.#signIn !== undefined) {
-      this.#signIn = this.#expiry = undefined
-      this.#deleted = false
+    const dropsAll = failed || this.#signIn !== undefined
+    const dropsCycle = this.#cycle !== undefined && !kept.cycleId
+    if (dropsCycle) this.#cycle = undefined
+    if (dropsAll) {
+      this.#signIn = this.#expiry = this.#deletion = undefined
       this.#server = new Overlay(this.#server.base, new Changes())
       this.#client = new Overlay(this.#client.base, new Changes())
-      if (kept.signOut) {
-        this.#server.clear()
-        this.#client.clear()
-      }
+      if (kept.signOut) this.#clearAll()
     }
-    if (modified) this.#core.config.diagnostics.emit({ type: "dropped-on-error", status: outcome.status })
+    if (modified && (dropsAll || dropsCycle)) {
+      this.#core.config.diagnostics.emit({ type: "dropped-on-error", status: outcome.status })
+    }
   }
 
   /** Whatever was asked of a session that another request ended is gone, and somebody should know. */
@@ -1286,7 +1359,11 @@ export class RequestSession implements Session {
   #setCookie(plan: Plan | undefined): string | undefined {
     const cookie = this.#cookie as CookieSettings
     const outlives = this.#deadline > (this.#incoming?.expiresAt ?? 0) + 999
-    if (plan?.cookie === "send" || (plan?.cookie === "refresh" && outlives)) return this.#seal(cookie)
+    if (plan?.cookie === "send" || (plan?.cookie === "refresh" && outlives)) {
+      const value = this.#seal(cookie)
+      this.#client = new Overlay(this.#client.result(), new Changes())
+      return value
+    }
     return this.#removal || plan?.cookie === "remove" ? serializeRemoval(cookie) : undefined
   }
 
@@ -1323,6 +1400,36 @@ export class RequestSession implements Session {
     )
     return { headers, setCookie }
   }
+}
+
+function pendingExpiry(pending: PendingExpiry | undefined, now: number): RecordExpiry | undefined {
+  if (pending === undefined) return undefined
+  const { expiry, askedAt } = pending
+  // A time that has passed ends the session at once.
+  return expiry.fixedTtl === null
+    ? expiry
+    : { ...expiry, fixedTtl: Math.max(1, expiry.fixedTtl - (now - askedAt)) }
+}
+
+type Keep = boolean | readonly string[]
+
+/** A copy of what was changed, without what is not kept, and with the rest dropped from what is there. */
+function narrowed(changes: Changes, keep: Keep): Changes {
+  const copy = changes.copy()
+  if (keep !== true) copy.dropAll(keep === false ? undefined : keep)
+  return copy
+}
+
+/** What both keep. */
+function narrower(one: Keep, two: Keep): Keep {
+  if (one === true) return two
+  if (two === true || one === false) return one
+  return two === false ? false : one.filter((key) => two.includes(key))
+}
+
+/** The key whose value takes most room. */
+function largestOf(texts: readonly (readonly [key: string, text: string])[]): string | undefined {
+  return texts.toSorted(([, a], [, b]) => byteLength(b) - byteLength(a))[0]?.[0]
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -198,6 +198,11 @@ async function answer(session: Session, handler: () => Response | Promise<Respon
 }
 
 async function withHeaders(response: Response, session: Session): Promise<Response> {
+  if (response.type === "error") {
+    // A network error has no headers, and cannot be given any.
+    await session.finalize({ status: 500, headersLost: true })
+    return response
+  }
   const finalized = await session.finalize({ status: response.status })
   if (finalized.headers.length === 0) return response
   try {

@@ -148,7 +148,7 @@ describe("an overlay", () => {
   })
 
   // A `clear` that keeps some keys is another object in each copy, so it counts as changed: after `save` it is sent once more.
-  test.fails("since a copy nothing has changed, where some keys were kept", () => {
+  test("since a copy nothing has changed, where some keys were kept", () => {
     const changes = new Changes()
     changes.dropAll(["a"])
     changes.write("b", "1")

@@ -62,7 +62,7 @@ export class Changes {
 
   /** What was changed after a copy was taken. */
   since(copy: Changes): Changes {
-    if (this.clear !== copy.clear) return this.copy()
+    if (!sameClear(this.clear, copy.clear)) return this.copy()
     const later = new Changes()
     for (const key of copy.set.keys()) if (!this.set.has(key)) later.drop(key)
     for (const key of this.remove) if (!copy.remove.has(key)) later.drop(key)
@@ -162,6 +162,11 @@ export class Overlay {
   #inheritsWithout(base: JsonObject, key: string, value: JsonValue): boolean {
     return !this.changes.clears(key) && Object.hasOwn(base, key) && equal(base[key] as JsonValue, value)
   }
+}
+
+function sameClear(one: Change["clear"], two: Change["clear"]): boolean {
+  if (typeof one !== "object" || typeof two !== "object") return one === two
+  return one.except.length === two.except.length && one.except.every((key) => two.except.includes(key))
 }
 
 /** Writes onto a state that is not known: every one is a change. */

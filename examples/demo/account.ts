@@ -81,6 +81,9 @@ export function accountRoutes(users: Users, sessions: Sessions<State, ClientStat
       return { redirect: "/" }
     }),
 
+    // Where a reload leads after a refused password.
+    "GET /account/password": () => ({ redirect: "/account" }),
+
     "POST /account/password": forUsers(async ({ session, form }, user) => {
       const password = form.get("new-password") ?? ""
       const verified = await users.verify(user.name, form.get("password") ?? "")

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { DatabaseSync } from "node:sqlite"
-import { createSessions, StoreError, type Sessions, type SessionStore } from "coatcheck"
-import { withSession } from "coatcheck/node"
+import { createSessions, SessionEndedError, type Sessions, type SessionStore } from "coatcheck"
+import { errorResponse, withSession, type ErrorResponse } from "coatcheck/node"
 import { sqliteStore } from "coatcheck/sqlite"
 import { accountRoutes, currentUser } from "./account.ts"
 import { HttpError, isCrossOrigin, readForm } from "./http.ts"
@@ -45,7 +45,7 @@ export async function createDemo(options: DemoOptions): Promise<Demo> {
   const sessions = createSessions<State, ClientState>({
     store: options.wrapStore?.(store) ?? store,
     keys: [options.key],
-    // Browsers refuse a Secure, prefixed cookie over plain http, even on localhost. Everywhere else it is both.
+    // Not every browser keeps a Secure, prefixed cookie over plain http on localhost. Everywhere else it is both.
     cookie: { secure: "auto" },
   })
   const stopSweeper = sessions.startSweeper({ every: "10m" })
@@ -59,9 +59,11 @@ export async function createDemo(options: DemoOptions): Promise<Demo> {
     ...options.routes,
   }
 
-  const onError = (error: unknown): { status: number; headers: Record<string, string>; body: string } => {
+  const onError = (error: unknown): ErrorResponse => {
     ;(options.onError ?? console.error)(error)
-    return { status: statusOf(error), headers: PAGE_HEADERS, body: documentOf(failurePage(statusOf(error))) }
+    // Status and headers as the library would send them, with a page for people.
+    const { status, headers } = errorResponse(error)
+    return { status, headers: { ...headers, ...PAGE_HEADERS }, body: documentOf(failurePage(status)) }
   }
   const server = createServer(
     withSession(sessions, (request, response, session) => serve(routes, users, request, response, session), {
@@ -128,6 +130,7 @@ async function replyTo(
     return await handler({ request, session, form: await readForm(request) })
   } catch (error) {
     if (error instanceof HttpError) return failurePage(error.status, error.message)
+    if (error instanceof SessionEndedError) return failurePage(409, ENDED)
     throw error
   }
 }
@@ -139,6 +142,9 @@ function handlerOf(routes: Routes, path: string, method = "GET"): Handler {
   return handler
 }
 
+// A browser that was signed out from another one still holds its old cookie, and finds out on its next visit.
+const ENDED = "This browser was signed out from another one. Sign in to go on."
+
 /** What the frame of a page shows of its visitor. The store is asked once, however many reads there are. */
 async function frameOf(users: Users, session: ShopSession): Promise<Frame> {
   const cart = (await session.get("cart")) ?? {}
@@ -147,14 +153,10 @@ async function frameOf(users: Users, session: ShopSession): Promise<Frame> {
     userName: (await currentUser(users, session))?.name ?? null,
     items: Object.values(cart).reduce((sum, quantity) => sum + quantity, 0),
     // `take` reads and removes: a notice is shown once, also if the next page is reloaded.
-    notice: await session.take("notice"),
+    notice: session.isInvalidated ? ENDED : await session.take("notice"),
   }
 }
 
 function themeOf(session: ShopSession): Frame {
   return { theme: session.client.get("theme") }
-}
-
-function statusOf(error: unknown): number {
-  return error instanceof StoreError ? 503 : 500
 }

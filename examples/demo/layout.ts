@@ -43,6 +43,7 @@ export function documentOf(
       <a href="/cart">Cart${items > 0 && markup` <span class="count">${items}</span>`}</a>
       ${userName === null ? markup`<a href="/sign-in">Sign in</a>` : markup`<a class="who" href="/account">${userName ?? "Account"}</a>`}
     </nav>
+    ${typeof userName === "string" && markup`<form method="post" action="/sign-out"><button class="link">Sign out</button></form>`}
     ${themeForm(theme)}
   </header>
   <main id="main">

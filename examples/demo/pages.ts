@@ -91,7 +91,6 @@ export function accountPage({ devices, currentId, problem }: AccountView): View 
         <ul class="devices">${devices.map((device) => deviceLine(device, device.id === currentId))}</ul>
         <div class="row">
           ${devices.length > 1 && markup`<form method="post" action="/account/sign-out-others"><button>Sign out everywhere else</button></form>`}
-          <form method="post" action="/sign-out"><button class="quiet">Sign out</button></form>
           <form method="post" action="/account/sign-out-everywhere"><button class="quiet">Sign out everywhere</button></form>
         </div>
       </section>
@@ -132,9 +131,11 @@ export interface StoredView {
   readonly cookie: { readonly name: string; readonly length: number; readonly start: string } | undefined
   readonly clientState: Record<string, unknown>
   readonly row: readonly (readonly [column: string, value: string])[] | undefined
+  /** Whether another browser has signed this one out. */
+  readonly hasEnded: boolean
 }
 
-export function storedPage({ cookie, clientState, row }: StoredView): View {
+export function storedPage({ cookie, clientState, row, hasEnded }: StoredView): View {
   const browser =
     cookie === undefined
       ? markup`<p class="empty">No cookie. You get one when there is something to remember: <a href="/">put a coat in the cart</a>.</p>`
@@ -144,7 +145,7 @@ export function storedPage({ cookie, clientState, row }: StoredView): View {
         <p class="hint">With anything in it, the cookie is encrypted, and longer. Change the theme and look again.</p>`
   const store =
     row === undefined
-      ? markup`<p class="empty">No row. Whoever only looks around costs the database nothing.</p>`
+      ? markup`<p class="empty">${hasEnded ? "No row any more, only word that this session has ended: what comes late with its ticket stays outside." : "No row. Whoever only looks around costs the database nothing."}</p>`
       : markup`<p>Your row is found by its <code>id</code>, a one-way hash of your ticket. Whoever presents that as a cookie is a stranger, so a stolen copy of this database signs nobody in.</p>
         <table>
           <thead><tr><th scope="col">Column</th><th scope="col">Value</th></tr></thead>
@@ -176,6 +177,7 @@ export function aboutPage(): View {
 const HEADINGS: Record<number, string> = {
   403: "Not from there",
   404: "An empty peg",
+  409: "That ticket is used up",
   500: "A seam came apart",
   503: "The cloakroom is closed",
 }
@@ -190,7 +192,7 @@ export function failurePage(status: number, message: string = status === 503 ? C
       <p class="status">${status}</p>
       <h1>${title}</h1>
       <p>${message}</p>
-      <p><a class="button" href="/">Back to the shop</a></p>
+      <p>${status === 409 ? markup`<a class="button" href="/sign-in">Sign in</a>` : markup`<a class="button" href="/">Back to the shop</a>`}</p>
     </section>`
   return { title, content, status, bare: true }
 }

@@ -13,7 +13,7 @@ demo.server.on("error", (error) => {
   demo.close()
 })
 // Only this machine can reach it, for the cookie is sent without https.
-demo.server.listen(port, "localhost", () => console.log(`The demo is at http://localhost:${port}`))
+demo.server.listen(port, "127.0.0.1", () => console.log(`The demo is at http://localhost:${port}`))
 
 process.once("SIGINT", () => demo.close())
 process.once("SIGTERM", () => demo.close())

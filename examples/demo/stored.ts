@@ -13,9 +13,9 @@ export function storedRoutes(database: DatabaseSync): Routes {
   return {
     "GET /stored": async ({ request, session }) => {
       const [, name, value] = COOKIE.exec(request.headers.cookie ?? "") ?? []
-      // An ended session is found out by a load; its id then finds no row.
+      // Only a load tells whether the session still lives. Where an ended one was, the store keeps a tombstone for a while.
       await session.load()
-      const row = session.id === undefined ? undefined : rowOf.get(session.id)
+      const row = session.id === undefined || session.isInvalidated ? undefined : rowOf.get(session.id)
       return storedPage({
         cookie:
           name === undefined || value === undefined
@@ -26,6 +26,7 @@ export function storedRoutes(database: DatabaseSync): Routes {
           row === undefined
             ? undefined
             : Object.entries(row).map(([column, held]) => [column, shown(column, held)]),
+        hasEnded: session.isInvalidated,
       })
     },
   }

@@ -46,6 +46,45 @@ test("a rotation at the bound keeps the record", async () => {
   expect(await store.load(next)).toEqual({ ended: true })
 })
 
+test("expired entries behind long-lived ones are removed too, so that an abandoned store stays small", async () => {
+  const clock = fakeClock()
+  const store = memoryStore({ clock })
+  for (let index = 0; index < 3; index++) await store.create(freshId(), newRecord({ idleTtl: null }))
+  for (let index = 0; index < 1000; index++) {
+    await store.create(freshId(), newRecord({ idleTtl: 1000 }))
+    clock.advance(500)
+  }
+  expect(await store.deleteExpired()).toBeLessThan(3)
+})
+
+test("expired entries make room before live ones that were unused for longer", async () => {
+  const clock = fakeClock()
+  const store = memoryStore({ clock, max: 3 })
+  const [live, fresh] = [freshId(), freshId()]
+  await store.create(live, newRecord())
+  await store.create(freshId(), newRecord({ idleTtl: 1000 }))
+  await store.create(freshId(), newRecord({ idleTtl: 1000 }))
+  clock.advance(1001)
+  await store.create(fresh, newRecord())
+  expect(await store.load(live)).toBeDefined()
+  expect(await store.load(fresh)).toBeDefined()
+})
+
+test("a store of one entry keeps the record when it is rotated", async () => {
+  const store = memoryStore({ max: 1 })
+  const [id, next] = [freshId(), freshId()]
+  await store.create(id, newRecord())
+  await store.changeId(id, next, { tombstone: { ttl: 1000, grace: 0, privilegeChanged: false } })
+  expect(await store.load(next)).toMatchObject({ version: 2 })
+})
+
+test("times are whole milliseconds, whatever the clock says", async () => {
+  const store = memoryStore({ clock: () => 1000.75 })
+  const id = freshId()
+  await store.create(id, newRecord({ idleTtl: 500 }))
+  expect(await store.load(id)).toMatchObject({ expiresIn: 500, createdAt: new Date(1000) })
+})
+
 test.each([
   [{ max: 0 }, "max"],
   [{ max: 1.5 }, "max"],

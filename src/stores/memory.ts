@@ -14,16 +14,18 @@ import type {
   Tombstone,
   Written,
 } from "../store.ts"
+import { DeadlineQueue, type Due } from "./shared-deadlines.ts"
 
 export interface MemoryStoreOptions {
-  /** How many records and tombstones are kept; the ones unused for longest make room. Default: no bound. */
+  /** How many records and tombstones are kept: expired ones make room first, then those unused for longest, which are simply gone. Default: no bound. */
   readonly max?: number | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: (() => number) | undefined
 }
 
-interface LiveEntry {
+interface LiveEntry extends Due {
   readonly kind: "record"
+  id: SessionId
   /** Key to JSON text, so that nothing is shared with a caller. */
   readonly state: Map<string, string>
   version: number
@@ -39,16 +41,20 @@ interface LiveEntry {
   deadline: number
 }
 
-type Entry =
-  | LiveEntry
-  | { readonly kind: "ended"; readonly deadline: number }
-  | {
-      readonly kind: "moved"
-      readonly deadline: number
-      readonly movedTo: SessionId
-      readonly graceEnd: number
-      readonly privilegeChanged: boolean
-    }
+interface EndedEntry extends Due {
+  readonly kind: "ended"
+  readonly id: SessionId
+}
+
+interface MovedEntry extends Due {
+  readonly kind: "moved"
+  readonly id: SessionId
+  readonly movedTo: SessionId
+  readonly graceEnd: number
+  readonly privilegeChanged: boolean
+}
+
+type Entry = LiveEntry | EndedEntry | MovedEntry
 
 const CAPABILITIES: StoreCapabilities = Object.freeze({
   merge: true,
@@ -59,8 +65,8 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
   clock: "app",
 })
 
-/** How many of the oldest entries each write looks at for expired ones: enough to keep up without a timer. */
-const SWEEP_STEP = 2
+/** How many expired entries each new one removes: more than a write can add, so that the store keeps up without a timer. */
+const SWEEP_STEP = 4
 
 /** Keeps sessions in this process's memory: for tests, development, and servers of one process that may forget. */
 export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
@@ -74,6 +80,7 @@ class MemoryStore implements SessionStore {
   readonly #clock: () => number
   /** In the order of the last use, the longest unused first. */
   readonly #entries = new Map<SessionId, Entry>()
+  readonly #deadlines = new DeadlineQueue<Entry>()
   readonly #byUser = new Map<string, Set<SessionId>>()
 
   constructor({ max = Infinity, clock = Date.now }: MemoryStoreOptions) {
@@ -82,7 +89,7 @@ class MemoryStore implements SessionStore {
     }
     if (typeof clock !== "function") throw new ConfigError("clock: expected a function.", { option: "clock" })
     this.#max = max
-    this.#clock = clock
+    this.#clock = () => Math.floor(clock())
   }
 
   async create(id: SessionId, record: NewRecord): Promise<void> {
@@ -90,6 +97,7 @@ class MemoryStore implements SessionStore {
     if (this.#find(id, now) !== undefined) throw new DuplicateIdError({ id })
     const entry: LiveEntry = {
       kind: "record",
+      id,
       state: new Map(record.state),
       version: 1,
       userId: record.userId,
@@ -102,10 +110,10 @@ class MemoryStore implements SessionStore {
       cookieKind: record.cookieKind,
       absoluteEnd: now + record.absoluteTtl,
       deadline: 0,
+      place: 0,
     }
-    this.#touch(entry, now)
-    this.#put(id, entry)
-    this.#sweepSome(now)
+    touch(entry, now)
+    this.#put(id, entry, now)
   }
 
   async load(id: SessionId): Promise<SessionRecord | Gone | undefined> {
@@ -138,16 +146,18 @@ class MemoryStore implements SessionStore {
     const now = this.#clock()
     const entry = this.#live(id, now)
     assertVersion(id, entry, options.ifVersion)
-    this.#apply(id, entry, change, now)
-    this.#put(id, entry)
+    this.#remove(id)
+    applyChange(entry, change, now)
+    this.#put(id, entry, now)
     return { version: entry.version, expiresIn: entry.deadline - now }
   }
 
   async updateTtl(id: SessionId): Promise<Written> {
     const now = this.#clock()
     const entry = this.#live(id, now)
-    this.#touch(entry, now)
-    this.#put(id, entry)
+    this.#remove(id)
+    touch(entry, now)
+    this.#put(id, entry, now)
     return { version: entry.version, expiresIn: entry.deadline - now }
   }
 
@@ -157,10 +167,10 @@ class MemoryStore implements SessionStore {
     assertVersion(oldId, entry, options.ifVersion)
     if (this.#find(newId, now) !== undefined) throw new DuplicateIdError({ id: newId })
     this.#remove(oldId)
-    this.#put(newId, entry)
-    this.#apply(newId, entry, options.change ?? NO_CHANGE, now)
-    this.#put(oldId, movedEntry(newId, options.tombstone, now))
-    this.#sweepSome(now)
+    entry.id = newId
+    applyChange(entry, options.change ?? NO_CHANGE, now)
+    this.#put(oldId, movedEntry(oldId, newId, options.tombstone, now), now)
+    this.#put(newId, entry, now)
     return { version: entry.version, expiresIn: entry.deadline - now }
   }
 
@@ -178,15 +188,7 @@ class MemoryStore implements SessionStore {
 
   async deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
     const now = this.#clock()
-    const limit = options.limit ?? Infinity
-    let count = 0
-    for (const [id, entry] of this.#entries) {
-      if (count >= limit) break
-      if (entry.deadline > now) continue
-      this.#remove(id)
-      count += 1
-    }
-    return count
+    return this.#sweep(now, options.limit ?? Infinity)
   }
 
   async listByUser(userId: string): Promise<SessionSummary[]> {
@@ -230,57 +232,28 @@ class MemoryStore implements SessionStore {
     return live
   }
 
-  #apply(id: SessionId, entry: LiveEntry, change: Change, now: number): void {
-    const { clear } = change
-    if (clear === true) entry.state.clear()
-    else if (clear !== undefined) {
-      for (const key of entry.state.keys()) if (!clear.except.includes(key)) entry.state.delete(key)
-    }
-    for (const key of change.remove) entry.state.delete(key)
-    for (const [key, text] of change.set) entry.state.set(key, text)
-    entry.version += 1
-    if (change.user !== undefined) {
-      this.#unlink(id, entry)
-      entry.userId = change.user.userId
-      entry.label = change.user.label
-      entry.signedInAt = change.user.userId === null ? null : now
-      if (change.user.absoluteTtl !== null) entry.absoluteEnd = now + change.user.absoluteTtl
-      this.#link(id, entry)
-    }
-    if (change.expiry !== undefined) {
-      entry.idleTtl = change.expiry.idleTtl
-      entry.fixedEnd = change.expiry.fixedTtl === null ? null : now + change.expiry.fixedTtl
-      entry.cookieKind = change.expiry.cookieKind
-    }
-    this.#touch(entry, now)
-  }
-
-  #touch(entry: LiveEntry, now: number): void {
-    entry.lastSeenAt = Math.max(entry.lastSeenAt, now)
-    entry.deadline = Math.min(
-      entry.idleTtl === null ? Infinity : now + entry.idleTtl,
-      entry.fixedEnd ?? Infinity,
-      entry.absoluteEnd,
-    )
-  }
-
-  /** Makes an entry the one used last, and the longest unused make room. */
-  #put(id: SessionId, entry: Entry): void {
+  /** Makes an entry the one used last; expired ones make room, then those unused for longest. */
+  #put(id: SessionId, entry: Entry, now: number): void {
     this.#remove(id)
     this.#entries.set(id, entry)
+    this.#deadlines.add(entry)
     if (entry.kind === "record") this.#link(id, entry)
+    this.#sweep(now, SWEEP_STEP)
     if (this.#entries.size > this.#max) this.#remove(this.#entries.keys().next().value as SessionId)
   }
 
   #remove(id: SessionId): void {
     const entry = this.#entries.get(id)
-    if (entry?.kind === "record") this.#unlink(id, entry)
+    if (entry === undefined) return
+    if (entry.kind === "record") this.#unlink(id, entry)
+    this.#deadlines.remove(entry)
     this.#entries.delete(id)
   }
 
   #end(id: SessionId, tombstone: Tombstone | undefined, now: number): void {
     this.#remove(id)
-    if (tombstone !== undefined) this.#put(id, { kind: "ended", deadline: now + tombstone.ttl })
+    if (tombstone !== undefined)
+      this.#put(id, { kind: "ended", id, deadline: now + tombstone.ttl, place: 0 }, now)
   }
 
   #link(id: SessionId, entry: LiveEntry): void {
@@ -297,21 +270,62 @@ class MemoryStore implements SessionStore {
     if (ids?.size === 0) this.#byUser.delete(entry.userId)
   }
 
-  /** So that a store nobody sweeps does not grow for ever. */
-  #sweepSome(now: number): void {
-    let looked = 0
-    for (const [id, entry] of this.#entries) {
-      if (looked++ >= SWEEP_STEP) return
-      if (entry.deadline <= now) this.#remove(id)
+  /** The ones that expired first go first. */
+  #sweep(now: number, limit: number): number {
+    let count = 0
+    for (
+      let due = this.#deadlines.first();
+      due !== undefined && count < limit;
+      due = this.#deadlines.first()
+    ) {
+      if (due.deadline > now) break
+      this.#remove(due.id)
+      count += 1
     }
+    return count
   }
+}
+
+function applyChange(entry: LiveEntry, { clear, set, remove, user, expiry }: Change, now: number): void {
+  const { state } = entry
+  if (clear === true) state.clear()
+  else if (clear !== undefined) {
+    for (const key of state.keys()) if (!clear.except.includes(key)) state.delete(key)
+  }
+  for (const key of remove) state.delete(key)
+  for (const [key, text] of set) state.set(key, text)
+  entry.version += 1
+  if (user !== undefined) {
+    entry.userId = user.userId
+    entry.label = user.label
+    entry.signedInAt = user.userId === null ? null : now
+    if (user.absoluteTtl !== null) entry.absoluteEnd = now + user.absoluteTtl
+  }
+  if (expiry !== undefined) {
+    entry.idleTtl = expiry.idleTtl
+    entry.fixedEnd = expiry.fixedTtl === null ? null : now + expiry.fixedTtl
+    entry.cookieKind = expiry.cookieKind
+  }
+  touch(entry, now)
+}
+
+/** Only on an entry that is not in the queue of deadlines: it would not notice. */
+function touch(entry: LiveEntry, now: number): void {
+  entry.lastSeenAt = Math.max(entry.lastSeenAt, now)
+  entry.deadline = Math.min(
+    entry.idleTtl === null ? Infinity : now + entry.idleTtl,
+    entry.fixedEnd ?? Infinity,
+    entry.absoluteEnd,
+  )
 }
 
 const NO_CHANGE: Change = { set: new Map(), remove: new Set() }
 
-function movedEntry(movedTo: SessionId, tombstone: MoveTombstone, now: number): Entry {
+function movedEntry(id: SessionId, movedTo: SessionId, tombstone: MoveTombstone, now: number): MovedEntry {
   return {
     kind: "moved",
+    id,
+    place: 0,
     deadline: now + tombstone.ttl,
     movedTo,
     graceEnd: now + tombstone.grace,

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -14,6 +14,8 @@ const folder = mkdtempSync(join(tmpdir(), "coatcheck-sqlite-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 let files = 0
 const freshPath = (): string => join(folder, `${++files}.db`)
+
+const moved = { tombstone: { ttl: 1000, grace: 0, privilegeChanged: false } }
 
 const drivers: Record<string, (path: string) => SqliteDatabase & { close(): unknown }> = {
   "node:sqlite": (path) => new DatabaseSync(path),
@@ -87,7 +89,113 @@ describe("sqliteStore at a path", () => {
   })
 })
 
+describe("sqliteStore and what goes wrong", () => {
+  test.each(Object.entries(drivers))(
+    "G11: on %s a touch whose commit fails is no success",
+    async (_name, open) => {
+      const database = open(":memory:")
+      const store = sqliteStore(database)
+      await store.migrate()
+      const id = freshId()
+      await store.create(id, newRecord())
+      // A deferred constraint is checked by the commit, the only step that fails.
+      database.exec(`PRAGMA foreign_keys = ON;
+      CREATE TABLE parent (id INTEGER PRIMARY KEY);
+      CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+      CREATE TRIGGER orphan AFTER UPDATE ON sessions BEGIN INSERT INTO child VALUES (1); END`)
+      await expect(store.updateTtl(id)).rejects.toThrow("FOREIGN KEY")
+      await expect(store.update(id, changing({ a: 1 }))).rejects.toThrow("FOREIGN KEY")
+      const next = freshId()
+      await expect(store.changeId(id, next, moved)).rejects.toThrow("FOREIGN KEY")
+      expect(await store.load(id)).toMatchObject({ version: 1 })
+      expect(await store.load(next)).toBeUndefined()
+      database.exec("DROP TRIGGER orphan")
+      await store.changeId(id, next, moved)
+      database.close()
+    },
+  )
+
+  test("the error that made SQLite roll back by itself is the one that is thrown", async () => {
+    const database = new DatabaseSync(":memory:")
+    const store = sqliteStore(database)
+    await store.migrate()
+    const [id, next] = [freshId(), freshId()]
+    await store.create(id, newRecord())
+    database.exec(
+      "CREATE TRIGGER fail BEFORE INSERT ON sessions WHEN NEW.moved_to IS NOT NULL BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END",
+    )
+    await expect(store.changeId(id, next, moved)).rejects.toThrow("disk full")
+    database.exec("DROP TRIGGER fail")
+    await store.changeId(id, next, moved)
+    expect(await store.load(next)).toMatchObject({ version: 2 })
+  })
+
+  test("a file that is no database is an error each time, until it is one", async () => {
+    const path = freshPath()
+    writeFileSync(path, "no database ".repeat(1000))
+    const store = sqliteStore(path)
+    await expect(store.load(freshId())).rejects.toThrow("not a database")
+    await expect(store.load(freshId())).rejects.toThrow("not a database")
+    rmSync(path)
+    expect(await store.load(freshId())).toBeUndefined()
+    await store.close()
+  })
+
+  test("an asynchronous database is refused, not taken to have stored something", async () => {
+    const later = async () => ({ success: true })
+    const store = sqliteStore({
+      exec: later,
+      prepare: () => ({ get: later, all: later, run: later }),
+    })
+    await expect(store.create(freshId(), newRecord())).rejects.toThrow("asynchronous")
+  })
+})
+
 describe("sqliteStore on a database that was passed in", () => {
+  test("works though its rows are arrays by default", async () => {
+    const store = sqliteStore(new DatabaseSync(":memory:", { returnArrays: true }))
+    await store.migrate()
+    const id = freshId()
+    await store.create(id, newRecord({ userId: "ann", state: texts([["a", 1]]) }))
+    expect(await store.load(id)).toMatchObject({ state: { a: 1 }, userId: "ann" })
+    expect(await store.updateTtl(id)).toMatchObject({ version: 1 })
+  })
+
+  test("takes whole milliseconds of a clock that has fractions", async () => {
+    const store = sqliteStore(new DatabaseSync(":memory:"), { clock: () => 1000.75 })
+    await store.migrate()
+    const id = freshId()
+    await store.create(id, newRecord({ idleTtl: 500 }))
+    expect(await store.load(id)).toMatchObject({ expiresIn: 500, createdAt: new Date(1000) })
+  })
+
+  test("sweeps in two statements, so that a batch takes two commits and not one a row", async () => {
+    const database = new DatabaseSync(":memory:")
+    const clock = fakeClock()
+    let runs = 0
+    const counting: SqliteDatabase = {
+      exec: (sql) => database.exec(sql),
+      prepare(sql) {
+        const statement = database.prepare(sql)
+        return {
+          get: (...values) => statement.get(...values),
+          all: (...values) => statement.all(...values),
+          run(...values) {
+            runs += 1
+            return statement.run(...values)
+          },
+        }
+      },
+    }
+    const store = sqliteStore(counting, { clock })
+    await store.migrate()
+    for (let index = 0; index < 50; index++) await store.create(freshId(), newRecord({ idleTtl: 1000 }))
+    clock.advance(1001)
+    runs = 0
+    expect(await store.deleteExpired({ limit: Infinity })).toBe(50)
+    expect(runs).toBe(2)
+  })
+
   test("without its table says what to do, and works once that is done", async () => {
     const store = sqliteStore(new DatabaseSync(":memory:"))
     await expect(store.load(freshId())).rejects.toBeInstanceOf(StoreError)
@@ -145,6 +253,7 @@ describe("sqliteStore on a database that was passed in", () => {
 test.each([
   [() => sqliteStore(""), "path"],
   [() => sqliteStore({} as never), "node:sqlite"],
+  [() => sqliteStore({ prepare: () => undefined } as never), "node:sqlite"],
   [() => sqliteStore(undefined as never), "node:sqlite"],
   [() => sqliteStore("x.db", { table: "a; DROP TABLE b" }), "table"],
   [() => sqliteStore("x.db", { table: '"' }), "table"],

@@ -59,6 +59,10 @@ export interface SqliteStore extends SessionStore {
   close(): Promise<void>
 }
 
+interface OpenedDatabase extends SqliteDatabase {
+  close(): void
+}
+
 type Value = string | number | null
 
 /** A row as the driver gives it: integers may be bigints. */
@@ -104,7 +108,9 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
 const DEFAULT_BATCH = 1000
 /** Only another process can come between a read and its write, and only for microseconds. */
 const MAX_TRIES = 100
-const MAX_SWEEP_ROUNDS = 10
+const MAX_BATCH = 1_000_000
+/** How many rows a sweep looks at for each that it may remove: among those whose time seemed to have come, some have been extended. */
+const SWEEP_WINDOW = 10
 const OBJECT_START = /^\s*\{/
 
 /**
@@ -133,7 +139,7 @@ class SqliteStoreImplementation implements SqliteStore {
 
   constructor(database: string | SqliteDatabase, options: SqliteStoreOptions) {
     const { table = "sessions", clock = Date.now, busyTimeout = 1000, synchronous = "normal" } = options
-    if (typeof database === "string" ? database === "" : typeof database?.prepare !== "function") {
+    if (typeof database === "string" ? database === "" : !isDatabase(database)) {
       throw new ConfigError(
         "sqliteStore: expected a path, or a database of node:sqlite, better-sqlite3 or bun:sqlite.",
         {
@@ -153,7 +159,7 @@ class SqliteStoreImplementation implements SqliteStore {
     }
     this.#database = database
     this.#table = table
-    this.#clock = clock
+    this.#clock = () => Math.floor(clock())
     this.#busyTimeout = busyTimeout
     this.#synchronous = synchronous
   }
@@ -220,7 +226,8 @@ class SqliteStoreImplementation implements SqliteStore {
   async updateTtl(id: SessionId): Promise<Written> {
     const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
-    const row = statements.touch.get(now, now, id, now) as Row | undefined
+    // Not `get`: it leaves the statement after the first row, and two of the drivers then keep a commit that failed to themselves.
+    const [row] = statements.touch.all(now, now, id, now) as Row[]
     if (row === undefined) throw this.#unknown(statements, id, now)
     return { version: Number(row.version), expiresIn: Number(row.deadline) - now }
   }
@@ -277,19 +284,11 @@ class SqliteStoreImplementation implements SqliteStore {
   async deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
     const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
-    const limit = options.limit ?? DEFAULT_BATCH
-    let removed = 0
-    for (let round = 0; round < MAX_SWEEP_ROUNDS && removed < limit; round++) {
-      const due = statements.due.all(now, limit - removed) as Pick<WholeRow, "id">[]
-      // Live ones are put off to their present deadline.
-      for (const { id } of due) {
-        const gone = statements.removeExpired.run(id, now)
-        if (gone === 0) statements.putOff.run(id)
-        removed += gone
-      }
-      if (due.length < limit - removed) break
-    }
-    return removed
+    const limit = Math.min(options.limit ?? DEFAULT_BATCH, MAX_BATCH)
+    const window = limit * SWEEP_WINDOW
+    // Live ones are put off to their present deadline, so that they stand in the way but once.
+    statements.putOff.run(now, window, now)
+    return statements.sweep.run(now, window, now, limit)
   }
 
   async listByUser(userId: string): Promise<SessionSummary[]> {
@@ -358,8 +357,12 @@ class SqliteStoreImplementation implements SqliteStore {
       statements.commit.run()
       return result
     } catch (error) {
-      statements.rollback.run()
-      statements.commit.run()
+      try {
+        statements.rollback.run()
+        statements.commit.run()
+      } catch {
+        // After some failures, such as a full disk, SQLite has rolled back by itself, and there is no savepoint any more.
+      }
       throw error
     }
   }
@@ -391,10 +394,15 @@ class SqliteStoreImplementation implements SqliteStore {
     if (typeof this.#database !== "string") return (this.#opened = this.#database)
     if (this.#closed) throw new Error("The store has been closed.")
     this.#opening ??= openFile(this.#database).then((database) => {
-      database.exec(`PRAGMA busy_timeout = ${this.#busyTimeout}`)
-      database.exec("PRAGMA journal_mode = WAL")
-      database.exec(`PRAGMA synchronous = ${this.#synchronous}`)
-      database.exec(this.migrationSql())
+      try {
+        database.exec(`PRAGMA busy_timeout = ${this.#busyTimeout}`)
+        database.exec("PRAGMA journal_mode = WAL")
+        database.exec(`PRAGMA synchronous = ${this.#synchronous}`)
+        database.exec(this.migrationSql())
+      } catch (error) {
+        database.close()
+        throw error
+      }
       return (this.#opened = database)
     })
     try {
@@ -408,12 +416,16 @@ class SqliteStoreImplementation implements SqliteStore {
 
 const NO_CHANGE: Change = { set: new Map(), remove: new Set() }
 
+function isDatabase(database: Partial<SqliteDatabase> | undefined): boolean {
+  return typeof database?.prepare === "function" && typeof database.exec === "function"
+}
+
 /** Bun has a module of its own; the others have Node's. Named through a variable, so that no bundler looks for it. */
-async function openFile(path: string): Promise<SqliteDatabase> {
+async function openFile(path: string): Promise<OpenedDatabase> {
   const isBun = "Bun" in globalThis
   const specifier = isBun ? "bun:sqlite" : "node:sqlite"
-  const module = (await import(specifier)) as Record<string, new (path: string) => SqliteDatabase>
-  const Database = module[isBun ? "Database" : "DatabaseSync"] as new (path: string) => SqliteDatabase
+  const module = (await import(specifier)) as Record<string, new (path: string) => OpenedDatabase>
+  const Database = module[isBun ? "Database" : "DatabaseSync"] as new (path: string) => OpenedDatabase
   return new Database(path)
 }
 
@@ -461,8 +473,8 @@ class Statements {
   readonly remove: Statement
   readonly removeExpired: Statement
   readonly end: Statement
-  readonly due: Statement
   readonly putOff: Statement
+  readonly sweep: Statement
   readonly list: Statement
   readonly removeByUser: Statement
   readonly endByUser: Statement
@@ -501,8 +513,13 @@ class Statements {
     this.remove = prepare(`DELETE FROM ${table} WHERE id = ? AND ${LIVE}`)
     this.removeExpired = prepare(`DELETE FROM ${table} WHERE id = ? AND deadline <= ?`)
     this.end = prepare(`UPDATE ${table} SET ${ENDED} WHERE id = ? AND ${LIVE}`)
-    this.due = prepare(`SELECT id FROM ${table} WHERE sweep_at <= ? ORDER BY sweep_at LIMIT ?`)
-    this.putOff = prepare(`UPDATE ${table} SET sweep_at = deadline WHERE id = ?`)
+    const due = `SELECT rowid, deadline FROM ${table} WHERE sweep_at <= ? ORDER BY sweep_at LIMIT ?`
+    this.putOff = prepare(
+      `UPDATE ${table} SET sweep_at = deadline WHERE rowid IN (SELECT rowid FROM (${due}) WHERE deadline > ?)`,
+    )
+    this.sweep = prepare(
+      `DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM (${due}) WHERE deadline <= ? LIMIT ?)`,
+    )
     this.list = prepare(
       `SELECT * FROM ${table} WHERE user_id = ? AND ${LIVE} ORDER BY last_seen_at DESC, created_at DESC`,
     )
@@ -564,10 +581,18 @@ function wrap(statement: SqliteStatement): Statement {
     "get" | "all" | "run",
     (...values: Value[]) => unknown
   >
+  // A database of node:sqlite may have been opened so that its rows are arrays.
+  const { setReturnArrays } = statement as { setReturnArrays?: (enabled: boolean) => void }
+  setReturnArrays?.call(statement, false)
   return {
     get: (...values) => get.apply(statement, values) ?? undefined,
     all: (...values) => all.apply(statement, values) as unknown[],
-    run: (...values) => Number((run.apply(statement, values) as { changes: number | bigint }).changes),
+    run: (...values) => {
+      const { changes } = run.apply(statement, values) as { changes?: number | bigint }
+      if (changes === undefined)
+        throw new TypeError("The database is asynchronous: sqliteStore needs one that is not.")
+      return Number(changes)
+    },
   }
 }
 

@@ -1,5 +1,6 @@
 import { CapabilityError } from "../errors.ts"
 import type { StoreCapabilities } from "../store.ts"
+import { edgeLaws } from "./conformance/edges.ts"
 import {
   changing,
   contextOf,
@@ -22,6 +23,7 @@ const LAWS: readonly Law[] = [
   ...recordLaws,
   ...valueLaws,
   ...lifetimeLaws,
+  ...edgeLaws,
   ...rotationLaws,
   ...endingLaws,
   ...raceLaws,

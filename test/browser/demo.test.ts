@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { createDemo, type Demo } from "../../examples/demo/demo.ts"
 import { markup } from "../../examples/demo/html.ts"
 import type { Handler, Reply, Routes } from "../../examples/demo/http.ts"
-import { chromiumPath, launchChromium } from "../support/browser.ts"
+import { chromiumPath, launchChromium, launchProfile } from "../support/browser.ts"
 
 const KEY = "a key of these tests, long enough to seal"
 const PASSWORD = "correct horse"
@@ -86,7 +86,7 @@ async function submitCredentials(page: Page, path: string, name: string, remembe
   await page.getByLabel("Password").fill(PASSWORD)
   if (remember) await page.getByLabel("Remember me").check()
   await page.getByRole("main").getByRole("button").click()
-  await page.getByRole("status").waitFor()
+  await page.waitForURL((url) => url.pathname === "/")
 }
 
 const signUp = (page: Page, name: string, remember = false): Promise<void> =>
@@ -216,6 +216,25 @@ describe.skipIf(chromiumPath === undefined)("the cookie in the browser", () => {
     expect((await cookieOf(remembering)).expires).toBeLessThan(Date.now() / 1000 + 86_500)
   })
 
+  test("a browser that is closed and opened again has forgotten whoever did not ask", async () => {
+    const shop = await openShop()
+    const profile = temporaryFolder()
+    async function inBrowser<T>(use: (page: Page) => Promise<T>): Promise<T> {
+      const browser = await launchProfile(profile, { baseURL: shop.url })
+      try {
+        return await use(await open(browser))
+      } finally {
+        await browser.close()
+      }
+    }
+    await inBrowser((page) => signUp(page, "Ada"))
+    await inBrowser(async (page) => {
+      expect(await visitorOf(page)).toBe(null)
+      await signIn(page, "Ada", true)
+    })
+    expect(await inBrowser(visitorOf)).toBe("Ada")
+  })
+
   test("sessions outlive a restart of the server", async () => {
     const folder = temporaryFolder()
     const before = await openShop({ folder })
@@ -338,13 +357,20 @@ describe.skipIf(chromiumPath === undefined)("two browsers of one user", () => {
     return { shop, laptop, phone }
   }
 
-  test("one signs the other out, which may sign in again", async () => {
-    const { laptop, phone } = await ada()
+  test("one signs the other out, which is told so and may sign in again", async () => {
+    const { shop, laptop, phone } = await ada()
     await laptop.getByRole("button", { name: "Sign out there" }).click()
     expect(await laptop.getByRole("status").textContent()).toBe("That device is signed out.")
     expect(await laptop.locator(".devices li").count()).toBe(1)
-    expect(await visitorOf(phone)).toBe(null)
     expect(await visitorOf(laptop)).toBe("Ada")
+
+    expect(await visitorOf(phone)).toBe(null)
+    expect(await phone.getByRole("status").textContent()).toContain("signed out from another one")
+    await press(phone, "Add Trench coat to the cart")
+    expect(await phone.locator(".status").textContent()).toBe("409")
+    await phone.goto("/stored")
+    expect(await phone.getByText("word that this session has ended").count()).toBe(1)
+    expect(shop.errors).toEqual([])
     await signIn(phone, "Ada")
     expect(await visitorOf(phone)).toBe("Ada")
   })
@@ -382,6 +408,17 @@ describe.skipIf(chromiumPath === undefined)("two browsers of one user", () => {
     await phone.getByLabel("Password").fill(PASSWORD)
     await press(phone, "Sign in")
     expect(await phone.getByRole("alert").count()).toBe(1)
+  })
+
+  test("a refused new password changes nothing, and leads back to the account", async () => {
+    const { laptop, phone } = await ada()
+    await laptop.getByLabel("Current password").fill("wrong wrong")
+    await laptop.getByLabel("New password").fill("battery staple")
+    await press(laptop, "Change password")
+    expect(await laptop.getByRole("alert").textContent()).toBe("That is not your current password.")
+    await press(laptop, "Use the dark theme")
+    expect(new URL(laptop.url()).pathname).toBe("/account")
+    expect(await visitorOf(phone)).toBe("Ada")
   })
 
   test("nobody signs out somebody else's device", async () => {

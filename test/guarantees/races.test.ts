@@ -24,6 +24,7 @@ const RUNS = Number(process.env["COATCHECK_RUNS"] ?? 600)
 type Script =
   | { readonly kind: "set"; readonly reads: boolean; readonly saves: boolean }
   | { readonly kind: "increment"; readonly times: number }
+  | { readonly kind: "hasty" }
   | { readonly kind: "touch" }
   | { readonly kind: "consume" }
   | { readonly kind: "cycle"; readonly grace: number; readonly sets: boolean }
@@ -34,6 +35,7 @@ type Script =
 const writers: fc.Arbitrary<Script>[] = [
   fc.record({ kind: fc.constant("set" as const), reads: fc.boolean(), saves: fc.boolean() }),
   fc.record({ kind: fc.constant("increment" as const), times: fc.integer({ min: 1, max: 2 }) }),
+  fc.constant({ kind: "hasty" } as const),
   fc.constant({ kind: "touch" } as const),
   fc.constant({ kind: "consume" } as const),
 ]
@@ -61,7 +63,6 @@ class Race {
   readonly clock = fakeClock()
   readonly spy: SpyStore
   readonly inner: SessionStore
-  readonly secrets: string[] = []
   readonly cookies: string[] = []
   /** Two app servers on one store. */
   readonly #managers: readonly Sessions[]
@@ -107,7 +108,7 @@ class Race {
       if (script.kind === "revoke") await this.#server(index).revoke(id)
       if (script.kind === "revokeUser") await this.#server(index).revokeByUser("ann")
       const { value, cookie: sent } = await this.#visit(this.#server(index), cookie, (session) =>
-        perform(session, script, index),
+        perform(session, script, index, () => this.#delay("a late write")),
       )
       return { script, value, error: undefined, cookie: sent }
     } catch (error) {
@@ -134,7 +135,12 @@ class Race {
   }
 }
 
-async function perform(session: Session, script: Script, index: number): Promise<unknown> {
+async function perform(
+  session: Session,
+  script: Script,
+  index: number,
+  pause: () => Promise<unknown>,
+): Promise<unknown> {
   switch (script.kind) {
     case "set":
       if (script.reads) await session.get("n")
@@ -143,6 +149,13 @@ async function perform(session: Session, script: Script, index: number): Promise
       await session.save()
       session.set(`late key ${index}`, index)
       return undefined
+    case "hasty": {
+      session.set(`key ${index}`, index)
+      const saving = session.save()
+      await pause()
+      session.set(`late key ${index}`, index)
+      return saving
+    }
     case "increment":
       for (let time = 0; time < script.times; time++) {
         await session.transact((state) => state.set("n", ((state.get("n") as number | undefined) ?? 0) + 1))
@@ -196,8 +209,9 @@ function promised(told: readonly Told[]): Record<string, unknown> {
   const state: Record<string, unknown> = { secret: 1, voucher: 1, n: 0 }
   for (const [index, { script, value, error }] of told.entries()) {
     if (error !== undefined) continue
-    if (script.kind === "set") state[`key ${index}`] = index
-    if (script.kind === "set" && script.saves) state[`late key ${index}`] = index
+    const isHasty = script.kind === "hasty"
+    if (script.kind === "set" || isHasty) state[`key ${index}`] = index
+    if (isHasty || (script.kind === "set" && script.saves)) state[`late key ${index}`] = index
     if (script.kind === "cycle" && script.sets) state[`key ${index}`] = index
     if (script.kind === "increment") state["n"] = (state["n"] as number) + script.times
     if (script.kind === "consume" && value !== undefined) delete state["voucher"]

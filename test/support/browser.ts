@@ -1,4 +1,10 @@
-import { type Browser, chromium } from "playwright-core"
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type LaunchOptions,
+} from "playwright-core"
 import { requireProgram } from "./programs.ts"
 
 /** Undefined where there is no Chromium: skip visibly. */
@@ -12,10 +18,19 @@ export const chromiumPath: string | undefined = requireProgram("chromium", [
 
 /** Starts Chromium without a window, and without anything that would have it talk to anyone but the test. */
 export async function launchChromium(): Promise<Browser> {
+  return chromium.launch(launchOptions())
+}
+
+/** The same with a profile in a folder, which keeps what a browser keeps when it is closed. */
+export async function launchProfile(folder: string, options: BrowserContextOptions): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, { ...launchOptions(), ...options })
+}
+
+function launchOptions(): LaunchOptions {
   if (chromiumPath === undefined) throw new Error("There is no Chromium on this machine.")
   const quiet = ["disable-quic", "no-first-run", "disable-background-networking", "disable-component-update"]
-  return chromium.launch({
+  return {
     executablePath: chromiumPath,
     args: ["headless", "no-sandbox", "disable-gpu", "disable-sync", ...quiet].map((flag) => `--${flag}`),
-  })
+  }
 }

@@ -97,7 +97,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     weight: 4,
     arbitrary: fc.record({
       op: fc.constant("cycleId" as const),
-      grace: fc.constantFrom(0, 30 * SECOND, 15 * MINUTE),
+      grace: fc.constantFrom(0, 30 * SECOND, 15 * MINUTE, 15 * MINUTE),
     }),
   },
   { weight: 6, arbitrary: fc.record({ op: fc.constant("signIn" as const), user, keep }) },

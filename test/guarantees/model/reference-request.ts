@@ -108,6 +108,9 @@ export class Refused extends Error {
   }
 }
 
+/** What the documentation does not settle, and nobody would do: the program ends here. */
+export class Unspecified extends Error {}
+
 type Cookie = "none" | "send" | "refresh"
 
 const EMPTY: State = new Map()
@@ -129,6 +132,7 @@ export class ReferenceRequest {
   #ticket: string | undefined
   #hasRecord = false
   #base: State | undefined = EMPTY
+  #lifetimeSaved = false
   #clientBase: State = EMPTY
   #bound: string | null | undefined = null
   #version: number | undefined
@@ -261,11 +265,18 @@ export class ReferenceRequest {
       this.#dead = undefined
       this.#invalidated = false
     }
+    const pending = this.#wish().signIn
+    if (pending !== undefined && pending.user !== user) throw new Unspecified("two users in one request")
     this.#knowsWhoseItWas = this.#knows !== "unknown"
     this.#actions.push({ do: "sign in", user, keep })
   }
 
   signOut(): void {
+    this.#touch()
+    if (this.#wish().signIn !== undefined)
+      throw new Unspecified("a sign-in that is undone before it happened")
+    // Who is out already loses nothing.
+    if (this.#dead !== undefined) return
     this.#write({ do: "sign out" })
   }
 
@@ -319,9 +330,11 @@ export class ReferenceRequest {
           continue
         }
       }
-      const outcome = this.#commit(false, false, { ...wish, server: steps })
-      this.#assertAlive()
-      if (outcome === "again") continue
+      if (hasWork) {
+        const outcome = this.#commit(false, false, { ...wish, server: steps })
+        this.#assertAlive()
+        if (outcome === "again") continue
+      }
       // Nothing to store after all: it is pending now.
       if (write !== undefined && this.#actions.length > 0)
         this.#write({ do: "write", ...write, over: this.#base })
@@ -362,7 +375,7 @@ export class ReferenceRequest {
     const failed = status >= 500 && !rules.saveOnServerError
     if (failed) this.#dropPending(headersLost)
     const cookie = this.#commit(true, failed)
-    if (this.#dead !== undefined && (this.#lost || (this.#isModified && !this.#wish().signOut))) {
+    if (this.#dead !== undefined && (this.#lost || this.#isModified)) {
       this.#world.report("write-discarded")
       if (rules.onLostWrite === "throw") throw new Refused("SessionEndedError")
     }
@@ -436,6 +449,8 @@ export class ReferenceRequest {
       lifetime: undefined,
       user: this.#bound,
     }
+    // Whose client state it is: `delete` leaves it, though it unbinds the user.
+    let owner = this.#bound
     for (const action of this.#actions) {
       switch (action.do) {
         case "write":
@@ -451,13 +466,13 @@ export class ReferenceRequest {
           wish.client = cleared(action.over)
           break
         case "sign in": {
-          const isStranger = wish.user !== undefined && wish.user !== null && wish.user !== action.user
+          const isStranger = owner !== undefined && owner !== null && owner !== action.user
           const keep = isStranger ? [] : action.keep
           wish.server = narrowed(wish.server, keep)
           wish.client = narrowed(wish.client, keep)
           if (isStranger) wish.lifetime = this.#defaults()
           wish.signIn = action
-          wish.user = action.user
+          wish.user = owner = action.user
           break
         }
         case "sign out":
@@ -466,10 +481,12 @@ export class ReferenceRequest {
           wish.client = [{ except: [], lasting: true }]
           wish.signIn = undefined
           wish.signOut = this.#identity === "existing"
-          wish.user = null
+          wish.user = owner = null
           break
         case "delete":
           wish.server = cleared(undefined)
+          // A sign-in that comes to nothing leaves the client state whose it was.
+          if (wish.signIn !== undefined) owner = wish.signOut ? null : this.#bound
           wish.signIn = undefined
           wish.lifetime = undefined
           wish.deleted = true
@@ -707,14 +724,19 @@ export class ReferenceRequest {
     const speaks = final && !this.#inGrace
     // In its grace the old ticket says nothing of a session whose cookie another response has set; a ticket of this request's own
     // that never reached the browser is told all the same.
-    const news = (speaks && (clientChanged || wish.lifetime !== undefined)) || (final && this.#unannounced)
+    // What save has stored of an expiry is told at the end, when another call has confirmed that the session still lives.
+    const lifetimeChanged = wish.lifetime !== undefined || this.#lifetimeSaved
+    const news = (speaks && (clientChanged || lifetimeChanged)) || (final && this.#unannounced)
     const sealDue = speaks && !failed && this.#isSealDue()
     const cookie = news ? "send" : sealDue ? "refresh" : "none"
     if (isChange) {
       this.#update(wish, isTransaction)
       return cookie
     }
-    if ((clientChanged && speaks) || (final && !failed && this.#isExtensionDue(sealDue))) {
+    if (
+      ((clientChanged || lifetimeChanged) && speaks) ||
+      (final && !failed && this.#isExtensionDue(sealDue))
+    ) {
       this.#deadline = this.#world.store.updateTtl(this.#id as string)
       return cookie
     }
@@ -808,7 +830,7 @@ export class ReferenceRequest {
     const record = this.#world.store.update(this.#id as string, this.#changeOf(wish), version)
     this.#wrote(wish, record)
     this.#settle(wish)
-    if (wish.lifetime !== undefined) this.#unannounced ||= !this.#inGrace
+    if (wish.lifetime !== undefined) this.#lifetimeSaved ||= !this.#unannounced
   }
 
   /** A transaction on a state that others have changed since it was loaded: the store refuses it. */
@@ -861,6 +883,10 @@ export class ReferenceRequest {
     this.#id = this.#ticket = id
     this.#inGrace = false
     this.#settle(wish)
+    // The new ticket and the client state are told together, or not at all.
+    this.#clientBase = applySteps(this.#clientBase, wish.client)
+    this.#clientCarried = []
+    this.#lifetimeSaved = false
     this.#unannounced = true
   }
 

@@ -91,7 +91,7 @@ export function applySteps(state: State, steps: readonly Step[]): Map<string, nu
 export class ReferenceStore {
   /** The calls since the last `begin`: the operation, then the ids (or the user) it names. */
   readonly trace: string[][] = []
-  readonly records = new Map<string, ReferenceRecord | Word>()
+  readonly records: Map<string, ReferenceRecord | Word> = new Map()
   readonly #now: () => number
   #fault: Fault | undefined
   #calls = 0
