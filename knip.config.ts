@@ -32,7 +32,6 @@ const config: KnipConfig = {
     "test/**/*.{test,test-d}.ts",
     "test/package/smoke.mjs",
     "examples/*/server.ts",
-    "examples/**/*.test.ts",
     "bench/*/index.ts",
     "scripts/{run,lock-platforms}.mjs",
   ],

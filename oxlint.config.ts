@@ -76,6 +76,8 @@ const config: OxlintConfig = defineConfig({
     "typescript/no-unsafe-type-assertion": "off",
     "typescript/no-misused-spread": "off",
     "import/no-named-as-default-member": "off",
+    // A conformance case brings its name.
+    "vitest/valid-title": ["error", { ignoreTypeOfTestName: true }],
     "vitest/valid-expect": ["error", { maxArgs: 2 }],
     // A case of the conformance suite, a property or a compiler run asserts without the word `expect`.
     "vitest/expect-expect": "off",
@@ -104,7 +106,8 @@ const config: OxlintConfig = defineConfig({
     mayImport("src/stores/sqlite.ts", [...store, "node:sqlite", "node:module"], storeRule),
     mayImport("src/adapters/*.ts", ["./shared*.ts", ...core], outerRule),
     mayImport("src/adapters/node.ts", ["./shared*.ts", "node:*", ...core], outerRule),
-    mayImport("src/testing/*.ts", ["./*.ts", "node:*", "tough-cookie", ...core], outerRule),
+    mayImport("src/testing/*.ts", ["./*.ts", "./conformance/*.ts", ...core], outerRule),
+    mayImport("src/testing/conformance/*.ts", ["./*.ts", ...core.map((module) => `../${module}`)], outerRule),
     mayImport("src/cli/*.ts", ["./*.ts", "node:*", ...core], outerRule),
     { files: ["test/types/**"], rules: { "typescript/no-unnecessary-type-parameters": "off" } },
     { files: ["scripts/**"], rules: { "typescript/prefer-promise-reject-errors": "off" } },

@@ -40,7 +40,7 @@ function removeLeftovers() {
     if (!entry.isFile()) continue
     const file = join(entry.parentPath ?? entry.path, entry.name)
     const source = file.replace(/^dist/, "src").replace(/\.(d\.ts|js)$/, ".ts")
-    if (!existsSync(source)) rmSync(file)
+    if (!existsSync(source) || source.includes(".test")) rmSync(file)
   }
 }
 
@@ -82,7 +82,11 @@ const vitest = (...fixed) => tool("vitest", "run", ...fixed)
 export const tasks = {
   start,
   build,
-  "check:types": inOrder(tool("tsc", "-p", "tsconfig.json"), tool("tsc", "-p", "tsconfig.core.json")),
+  "check:types": inOrder(
+    tool("tsc", "-p", "tsconfig.json"),
+    tool("tsc", "-p", "tsconfig.core.json"),
+    tool("tsc", "-p", "tsconfig.browser.json"),
+  ),
   lint: inOrder(tool("oxlint"), tool("node", "scripts/lock-platforms.mjs", "--check")),
   format: tool("oxfmt"),
   "format:check": tool("oxfmt", "--check"),

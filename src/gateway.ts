@@ -82,7 +82,7 @@ export class Gateway implements SessionStore {
       }
       answer.then(settle, settle)
       // A store in this process has answered by now, and a timer would take longer than all it did.
-      await undefined
+      await Promise.resolve()
       return await (settled ? answer : this.#inTime(operation, answer))
     } catch (error) {
       const failure =

@@ -1143,7 +1143,7 @@ export class RequestSession implements Session {
       case "delete":
         await gateway.delete(id)
         if (sent.generation !== this.#generation) return
-        this.#unannounced = true
+        this.#unannounced ||= !this.#inGrace
         this.#goRecordless(sent)
         return
       case "none":

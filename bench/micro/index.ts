@@ -117,7 +117,7 @@ function print(results: ReadonlyMap<string, Measurement>): void {
   process.stdout.write("\nRequests                               µs    needs    ratio\n")
   for (const { name, needs } of rows) {
     const limit = needs.reduce((sum, need) => sum + of(need), 0)
-    const ratio = limit === 0 ? "" : `${(of(name) / limit).toFixed(2)}`
+    const ratio = limit === 0 ? "" : (of(name) / limit).toFixed(2)
     process.stdout.write(
       `  ${name.padEnd(34)} ${of(name).toFixed(2).padStart(7)} ${limit.toFixed(2).padStart(8)} ${ratio.padStart(8)}\n`,
     )

@@ -72,7 +72,7 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
   }),
   "ignores ifVersion on update": (store) => ({ update: (id, change) => store.update(id, change) }),
   "ignores ifVersion on changeId": (store) => ({
-    changeId: (oldId, newId, { ifVersion: _, ...options }) => store.changeId(oldId, newId, options),
+    changeId: (oldId, newId, { ifVersion: _ifVersion, ...options }) => store.changeId(oldId, newId, options),
   }),
   "compares and sets in two steps": (store) => ({
     update: async (id, change, options) => {
@@ -160,10 +160,10 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
     },
   }),
   "forgets the change of a rotation": (store) => ({
-    changeId: (oldId, newId, { change: _, ...options }) => store.changeId(oldId, newId, options),
+    changeId: (oldId, newId, { change: _change, ...options }) => store.changeId(oldId, newId, options),
   }),
-  "forgets the user of a change": withChange(({ user: _, ...change }) => change),
-  "forgets the expiry of a change": withChange(({ expiry: _, ...change }) => change),
+  "forgets the user of a change": withChange(({ user: _user, ...change }) => change),
+  "forgets the expiry of a change": withChange(({ expiry: _expiry, ...change }) => change),
   "resets the user at each update": withChange((change) => ({
     user: { userId: null, label: null, absoluteTtl: null },
     ...change,
@@ -172,7 +172,7 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
     expiry: { idleTtl: 3_600_000, fixedTtl: null, cookieKind: null },
     ...change,
   })),
-  "ignores clear": withChange(({ clear: _, ...change }) => change),
+  "ignores clear": withChange(({ clear: _clear, ...change }) => change),
   "clears what is excepted": withChange((change) => ({
     ...change,
     clear: change.clear === undefined ? undefined : true,
@@ -206,9 +206,9 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
       const found = await store.load(id)
       if (found !== undefined) return found
       clock.advance(-1)
-      const late = await store.load(id)
+      const expired = await store.load(id)
       clock.advance(1)
-      return late
+      return expired
     },
   }),
   "goes by the shape of a plain object": edit((record) => {
@@ -287,7 +287,7 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
     changeId: async (oldId, newId, options) => {
       const found = await store.load(oldId)
       if (found === undefined || !("state" in found)) return store.changeId(oldId, newId, options)
-      await undefined
+      await Promise.resolve()
       await store.delete(oldId).catch(() => undefined)
       await store.create(newId, {
         state: new Map(Object.entries(found.state).map(([key, value]) => [key, JSON.stringify(value)])),
@@ -304,9 +304,9 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
 }
 
 /** What an operation does when it takes a deadline for the last millisecond of a record. */
-function late<
-  Operation extends "update" | "updateTtl" | "changeId" | "delete" | "create" | "listByUser" | "deleteByUser",
->(operation: Operation): (store: SessionStore, clock: FakeClock) => Partial<SessionStore> {
+function late(
+  operation: "update" | "updateTtl" | "changeId" | "delete" | "create" | "listByUser" | "deleteByUser",
+): (store: SessionStore, clock: FakeClock) => Partial<SessionStore> {
   return (store, clock) => ({
     [operation]: (...input: unknown[]) => {
       clock.advance(-1)
@@ -368,9 +368,7 @@ const narrowMutants: Record<string, readonly [law: string, ReturnType<typeof lat
       create: async (id, record) => {
         const found = await store.load(id)
         const isFree =
-          found !== undefined &&
-          "movedTo" in found &&
-          (await store.load(found.movedTo as string)) === undefined
+          found !== undefined && "movedTo" in found && (await store.load(found.movedTo)) === undefined
         if (!isFree) await store.create(id, record)
       },
     }),

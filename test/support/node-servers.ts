@@ -17,8 +17,6 @@ const key = readFileSync(new URL("fixtures/localhost.key.pem", import.meta.url))
 const cert = readFileSync(new URL("fixtures/localhost.cert.pem", import.meta.url))
 
 /** What every response of the four protocols can do. */
-export type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => void
-
 export interface Running {
   readonly protocol: Protocol
   readonly server: http.Server | http2.Http2Server

@@ -15,14 +15,14 @@ import type {
 export interface StoreHarness {
   readonly store: SessionStore
   /** Moves the store's clock on by so many milliseconds, or waits that long. */
-  advance(milliseconds: number): Promise<void> | void
+  readonly advance: (milliseconds: number) => Promise<void> | void
   /** Whether `advance` is exact and time stands still otherwise, so that boundaries can be tested to the millisecond. */
   readonly precise: boolean
   /** Another connection to the same data, as another process would have. */
   connect?: (() => Promise<SessionStore>) | undefined
   /** Overwrites the stored state of a record with what the store could not have written. */
   corrupt?: ((id: SessionId) => Promise<void> | void) | undefined
-  close(): Promise<void> | void
+  readonly close: () => Promise<void> | void
 }
 
 export type OpenStore = () => Promise<StoreHarness> | StoreHarness
@@ -36,9 +36,9 @@ export interface StoreCase {
 /** What a law is given. */
 export interface LawContext extends StoreHarness {
   /** Creates a record, and gives its id. */
-  put(record?: Partial<NewRecord>): Promise<SessionId>
+  readonly put: (record?: Partial<NewRecord>) => Promise<SessionId>
   /** The live record; an error if there is none. */
-  read(id: SessionId): Promise<SessionRecord>
+  readonly read: (id: SessionId) => Promise<SessionRecord>
 }
 
 export interface Law {

@@ -7,7 +7,6 @@ import {
   type ReferenceStore,
   type State,
   type Step,
-  StoreDown,
   UnknownId,
   type Word,
 } from "./reference-store.ts"
@@ -622,6 +621,11 @@ export class ReferenceRequest {
     this.#bound = null
     if (missingServerState === "allow") return
     this.#clientBase = EMPTY
+    // What was set after a sign-in is kept, also where it said what was there already.
+    const signIn = this.#actions.findLastIndex((action) => action.do === "sign in")
+    this.#actions = this.#actions.map((action, index) =>
+      "over" in action && signIn >= 0 && index > signIn ? { ...action, over: undefined } : action,
+    )
     this.#absoluteEnd = 0
     this.#createdAt = 0
     this.#kind = null
@@ -871,7 +875,8 @@ export class ReferenceRequest {
     this.#deadline = record.deadline
     if (wish.lifetime !== undefined) this.#kind = wish.lifetime.kind
     if (this.#knows !== "present") return
-    this.#lifetime = { idle: record.idle, fixedEnd: record.fixedEnd, kind: record.kind }
+    // What others have made of the expiry meanwhile, no write tells.
+    if (wish.lifetime !== undefined) this.#lifetime = this.#lifetimeOf(wish)
     this.#bound = wish.user
     this.#base = applySteps(this.#base as State, wish.server)
     const isSole = this.#version !== undefined && record.version === this.#version + 1
@@ -983,5 +988,3 @@ function endOf(lifetime: Lifetime, now: number, absoluteEnd: number): number {
   const idleEnd = lifetime.idle === null ? absoluteEnd : now + lifetime.idle
   return Math.min(idleEnd, lifetime.fixedEnd ?? absoluteEnd, absoluteEnd)
 }
-
-export { StoreDown }
