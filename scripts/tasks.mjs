@@ -85,7 +85,7 @@ export const tasks = {
   "check:types": inOrder(
     tool("tsc", "-p", "tsconfig.json"),
     tool("tsc", "-p", "tsconfig.core.json"),
-    tool("tsc", "-p", "tsconfig.browser.json"),
+    tool("tsc", "-p", "test/browser/tsconfig.json"),
   ),
   lint: inOrder(tool("oxlint"), tool("node", "scripts/lock-platforms.mjs", "--check")),
   format: tool("oxfmt"),

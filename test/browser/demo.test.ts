@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { createDemo, type Demo } from "../../examples/demo/demo.ts"
 import { markup } from "../../examples/demo/html.ts"
 import type { Handler, Reply, Routes } from "../../examples/demo/http.ts"
-import { chromiumPath, launchChromium, launchProfile } from "../support/browser.ts"
+import { chromiumPath, launchChromium, launchProfile } from "./chromium.ts"
 
 const KEY = "a key of these tests, long enough to seal"
 const PASSWORD = "correct horse"

@@ -5,7 +5,7 @@ import {
   chromium,
   type LaunchOptions,
 } from "playwright-core"
-import { requireProgram } from "./programs.ts"
+import { requireProgram } from "../support/programs.ts"
 
 /** Undefined where there is no Chromium: skip visibly. */
 export const chromiumPath: string | undefined = requireProgram("chromium", [
