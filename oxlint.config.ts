@@ -11,6 +11,11 @@ const layers: Layer[] = [
   { modules: ["state", "api", "gateway", "cookie/*"] },
   { modules: ["plan", "view", "headers", "user", "sweeper"] },
   { modules: ["config"] },
+  { modules: ["pending"] },
+  { modules: ["standing"] },
+  { modules: ["loading"] },
+  { modules: ["saving"] },
+  { modules: ["transaction", "response"] },
   { modules: ["session"] },
   // The default store is the one exception to "nothing in the core imports a store".
   { modules: ["sessions"], also: ["./stores/memory.ts"] },
