@@ -9,38 +9,33 @@ import type { SessionRecord } from "./store.ts"
 
 /** Finding out: what the store knows of a session, and that it is not where it was. */
 
+const LOADED: Promise<void> = Promise.resolve()
+
 type Moved = Extract<Gone, { movedTo: string }>
 
-export async function ensureLoaded(it: Standing): Promise<void> {
-  if (it.knowledge !== "unknown" || it.dead !== undefined) return
+/** Loads unless that has been done, once however many ask for it. */
+export function ensureLoaded(it: Standing): Promise<void> {
+  if (it.knowledge !== "unknown" || it.dead !== undefined) return LOADED
   if (it.finalizing !== undefined) {
     throw new SessionFinalizedError("Server state is read for the first time after the response has begun.")
   }
-  await it.exclusively(() => load(it))
+  return it.exclusively(() => load(it))
 }
 
+/** Follows the session to where it is, and takes in what is found there. */
 export async function load(it: Standing): Promise<void> {
   while (it.knowledge === "unknown" && it.dead === undefined) {
-    const found = await findRecord(it, it.id as SessionId)
-    if (found === "corrupt") return
-    if (found !== undefined && "state" in found) adoptRecord(it, found)
-    else await learn(it, found, it.facts !== undefined)
-  }
-}
-
-async function findRecord(
-  it: Standing,
-  id: SessionId,
-): Promise<SessionRecord | Gone | "corrupt" | undefined> {
-  try {
-    return await it.core.gateway.load(id)
-  } catch (error) {
-    const signIn = it.signIn
-    if (!(error instanceof RecordCorruptError) || signIn === undefined) throw error
-    // The credentials were right, and what cannot be read keeps nobody out.
-    it.doomed = { id, identity: "existing", knowledge: "unknown" }
-    it.startAfresh(signIn.after.copy(), signIn.clientAfter.copy())
-    return "corrupt"
+    try {
+      const found = await it.core.gateway.load(it.id as SessionId)
+      if (found !== undefined && "state" in found) adoptRecord(it, found)
+      else await learn(it, found, it.facts !== undefined)
+    } catch (error) {
+      const { signIn } = it
+      if (!(error instanceof RecordCorruptError) || signIn === undefined) throw error
+      // The credentials were right, and what cannot be read keeps nobody out.
+      it.doomed = { id: it.id as SessionId, identity: "existing", knowledge: "unknown" }
+      it.startAfresh(signIn.after.copy(), signIn.clientAfter.copy())
+    }
   }
 }
 

@@ -14,7 +14,7 @@ export function finalizeSession(it: Standing, outcome: Outcome): Promise<Finaliz
   return it.exclusively(async () => {
     const { config } = it.core
     const headersLost = outcome.headersLost === true
-    const failed = ((outcome.status ?? 200) >= 500 || headersLost) && !config.saveOnServerError
+    const failed = (outcome.status ?? 200) >= 500 && !config.saveOnServerError
     if (failed || headersLost) dropPending(it, outcome, failed, headersLost)
     const plan = await commit(it, { final: true })
     reportLost(it)
