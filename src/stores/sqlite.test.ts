@@ -6,8 +6,8 @@ import BetterSqlite from "better-sqlite3"
 import { afterAll, describe, expect, test } from "vitest"
 import { ConfigError, StoreError } from "../errors.ts"
 import { fakeClock } from "../testing/clock.ts"
-import { changing, ended, freshId, newRecord, type StoreHarness, texts } from "../testing/conformance/kit.ts"
-import { storeConformance } from "../testing/store-conformance.ts"
+import { changing, ended, freshId, newRecord, texts } from "../testing/conformance/kit.ts"
+import { describeConformance } from "./sqlite-conformance.test-helper.ts"
 import { type SqliteDatabase, sqliteStore } from "./sqlite.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "coatcheck-sqlite-"))
@@ -17,40 +17,7 @@ const freshPath = (): string => join(folder, `${++files}.db`)
 
 const moved = { tombstone: { ttl: 1000, grace: 0, privilegeChanged: false } }
 
-const drivers: Record<string, (path: string) => SqliteDatabase & { close(): unknown }> = {
-  "node:sqlite": (path) => new DatabaseSync(path),
-  "better-sqlite3": (path) => new BetterSqlite(path),
-  "better-sqlite3 with bigints": (path) => new BetterSqlite(path).defaultSafeIntegers(true),
-}
-
-describe.each(Object.entries(drivers))("sqliteStore on %s keeps the store contract", (_name, open) => {
-  const openStore = async (): Promise<StoreHarness> => {
-    const clock = fakeClock()
-    const path = freshPath()
-    const database = open(path)
-    const databases = [database]
-    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
-    const store = sqliteStore(database, { clock })
-    await store.migrate()
-    return {
-      store,
-      precise: true,
-      advance: clock.advance,
-      connect: async () => {
-        const second = open(path)
-        databases.push(second)
-        return sqliteStore(second, { clock })
-      },
-      corrupt: (id) => {
-        database.exec(`UPDATE sessions SET state = '[broken' WHERE id = '${id}'`)
-      },
-      close: () => {
-        for (const each of databases) each.close()
-      },
-    }
-  }
-  for (const { name, run } of storeConformance(openStore)) test(name, run)
-})
+describeConformance("node:sqlite", (path) => new DatabaseSync(path))
 
 describe("sqliteStore at a path", () => {
   test("makes the file and its table, and finds them again", async () => {
@@ -90,30 +57,31 @@ describe("sqliteStore at a path", () => {
 })
 
 describe("sqliteStore and what goes wrong", () => {
-  test.each(Object.entries(drivers))(
-    "G11: on %s a touch whose commit fails is no success",
-    async (_name, open) => {
-      const database = open(":memory:")
-      const store = sqliteStore(database)
-      await store.migrate()
-      const id = freshId()
-      await store.create(id, newRecord())
-      // A deferred constraint is checked by the commit, the only step that fails.
-      database.exec(`PRAGMA foreign_keys = ON;
+  const drivers: [name: string, open: (path: string) => SqliteDatabase & { close(): unknown }][] = [
+    ["node:sqlite", (path) => new DatabaseSync(path)],
+    ["better-sqlite3", (path) => new BetterSqlite(path)],
+  ]
+  test.each(drivers)("G11: on %s a touch whose commit fails is no success", async (_name, open) => {
+    const database = open(":memory:")
+    const store = sqliteStore(database)
+    await store.migrate()
+    const id = freshId()
+    await store.create(id, newRecord())
+    // A deferred constraint is checked by the commit, the only step that fails.
+    database.exec(`PRAGMA foreign_keys = ON;
       CREATE TABLE parent (id INTEGER PRIMARY KEY);
       CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
       CREATE TRIGGER orphan AFTER UPDATE ON sessions BEGIN INSERT INTO child VALUES (1); END`)
-      await expect(store.updateTtl(id)).rejects.toThrow("FOREIGN KEY")
-      await expect(store.update(id, changing({ a: 1 }))).rejects.toThrow("FOREIGN KEY")
-      const next = freshId()
-      await expect(store.changeId(id, next, moved)).rejects.toThrow("FOREIGN KEY")
-      expect(await store.load(id)).toMatchObject({ version: 1 })
-      expect(await store.load(next)).toBeUndefined()
-      database.exec("DROP TRIGGER orphan")
-      await store.changeId(id, next, moved)
-      database.close()
-    },
-  )
+    await expect(store.updateTtl(id)).rejects.toThrow("FOREIGN KEY")
+    await expect(store.update(id, changing({ a: 1 }))).rejects.toThrow("FOREIGN KEY")
+    const next = freshId()
+    await expect(store.changeId(id, next, moved)).rejects.toThrow("FOREIGN KEY")
+    expect(await store.load(id)).toMatchObject({ version: 1 })
+    expect(await store.load(next)).toBeUndefined()
+    database.exec("DROP TRIGGER orphan")
+    await store.changeId(id, next, moved)
+    database.close()
+  })
 
   test("the error that made SQLite roll back by itself is the one that is thrown", async () => {
     const database = new DatabaseSync(":memory:")
