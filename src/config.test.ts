@@ -139,7 +139,6 @@ test("every option is taken", () => {
   })
   expect(config).toMatchObject({
     store,
-    clock,
     ttl: HOUR,
     absoluteTtl: 2 * HOUR,
     extendOnLoads: false,
@@ -429,13 +428,13 @@ describe("the store that is used by default", () => {
   })
 
   test("follows the clock that is configured", () => {
-    const clock = (): number => 5
-    let given: unknown
+    const clock = (): number => 5.5
+    let given: (() => number) | undefined
     resolveConfig({ keys: [KEY], clock }, (own) => {
       given = own
       return memoryStore()
     })
-    expect(given).toBe(clock)
+    expect(given?.(), "in whole milliseconds").toBe(5)
   })
 })
 

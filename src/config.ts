@@ -141,7 +141,9 @@ export function resolveConfig(
   }
   const onEvent = callback("onEvent", options.onEvent)
   const onWarning = callback("onWarning", options.onWarning)
-  const clock = callback("clock", options.clock) ?? Date.now
+  const given = callback("clock", options.clock)
+  // Sealed times are whole milliseconds.
+  const clock = given === undefined ? Date.now : () => Math.floor(given())
   const diagnostics = createDiagnostics({ onEvent, onWarning })
   const discards = choice("onInvalidStored", options.onInvalidStored, ["throw", "discard"]) === "discard"
   return {

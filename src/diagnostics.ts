@@ -46,7 +46,13 @@ interface WarningProcess {
   }
 }
 
-/** A listener that throws must not break a request, so what it throws is reported as an uncaught error of its own. */
+/** What is warned of, once, when a listener throws: it must break no request, and end no process. */
+export const LISTENER_FAILED = [
+  "COATCHECK_LISTENER_FAILED",
+  "A listener of onEvent or onRevoked threw. What it throws is dropped: catch it in the listener.",
+] as const
+
+/** Makes where events and warnings go. */
 export function createDiagnostics(options: {
   onEvent?: ((event: SessionEvent) => void) | undefined
   onWarning?: ((message: string, code: string) => void) | undefined
@@ -55,23 +61,21 @@ export function createDiagnostics(options: {
   const warned = new Set<string>()
   return {
     emit(event) {
-      if (onEvent !== undefined) guard(() => onEvent(event))
+      try {
+        onEvent?.(event)
+      } catch {
+        this.warn(...LISTENER_FAILED)
+      }
     },
     warn(code, message) {
       if (warned.has(code)) return
       warned.add(code)
-      guard(() => onWarning(message, code))
+      try {
+        onWarning(message, code)
+      } catch {
+        emitWarning(message, code)
+      }
     },
-  }
-}
-
-function guard(listener: () => void): void {
-  try {
-    listener()
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
   }
 }
 

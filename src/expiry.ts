@@ -72,7 +72,10 @@ export function resolveExpiry(
       `setExpiry takes { idle?, at?, cookie? }, "browser-session" or null, got ${shown(expiry)}.`,
     )
   }
-  const { idle, at, cookie } = expiry
+  const { idle, at, cookie, ...unknown } = expiry
+  for (const name of Object.keys(unknown)) {
+    throw new TypeError(`setExpiry takes { idle?, at?, cookie? }; ${shown(name)} is none of them.`)
+  }
   if (cookie !== undefined && cookie !== "persistent" && cookie !== "browser-session") {
     throw new TypeError(`setExpiry: cookie is "persistent" or "browser-session", got ${shown(cookie)}.`)
   }

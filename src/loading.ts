@@ -58,6 +58,12 @@ function adoptRecord(it: Standing, record: SessionRecord): void {
   resolveSignIn(it, it.signOut === undefined ? record.userId : null, it.signIn.clientBefore.copy())
 }
 
+/** Loads again what may have changed since. */
+export function reload(it: Standing): Promise<void> {
+  if (it.knowledge === "present") it.knowledge = "unknown"
+  return load(it)
+}
+
 /** Decides what a sign-in keeps, now that it is known who was bound before. */
 export function resolveSignIn(it: Standing, bound: string | null, clientBefore: Changes): void {
   const signIn = it.signIn as PendingSignIn

@@ -46,7 +46,9 @@ function dropPending(it: Standing, outcome: Outcome, failed: boolean, headersLos
     it.client = new Overlay(it.client.base, new Changes())
     if (kept.signOut) it.clearAll()
   }
-  if (modified && (dropsAll || dropsCycle)) {
+  // Nobody could be given the ticket of a session that is made now.
+  const dropsNew = headersLost && it.identity === "new"
+  if (modified && (dropsAll || dropsCycle || dropsNew)) {
     it.core.config.diagnostics.emit({ type: "dropped-on-error", status: outcome.status })
   }
 }

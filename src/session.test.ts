@@ -748,3 +748,84 @@ test("keys rotate: an old key opens, and the cookie is sealed again under the ne
   const newest = createSessions({ keys: ["b".repeat(32)], store: w.store, clock: w.clock })
   expect(await new Visitor(newest, later.cookie).visit((s) => s.keys())).toEqual(["cart"])
 })
+
+describe("revokeOthers", () => {
+  async function twoBrowsers(): Promise<{ w: World; one: Visitor; two: Visitor }> {
+    const w = world()
+    const [one, two] = [w.visitor(), w.visitor()]
+    await one.visit((s) => s.signIn("ann"))
+    await two.visit((s) => s.signIn("ann"))
+    return { w, one, two }
+  }
+
+  test("G5: a session that was revoked since it was loaded signs nobody out", async () => {
+    const { w, one, two } = await twoBrowsers()
+    await new Visitor(w.sessions, one.cookie).visit(async (s) => {
+      expect(await s.userId()).toBe("ann")
+      await w.sessions.revoke(s.id as string)
+      await expect(s.revokeOthers()).rejects.toBeInstanceOf(SessionEndedError)
+    })
+    expect(await two.visit((s) => s.userId())).toBe("ann")
+  })
+
+  test("a session that another request has rotated meanwhile is none of the others", async () => {
+    const { w, one, two } = await twoBrowsers()
+    const late = new Visitor(w.sessions, one.cookie)
+    await late.visit(async (s) => {
+      await s.userId()
+      await one.visit((other) => other.cycleId({ grace: "30s" }))
+      expect(await s.revokeOthers()).toBe(1)
+    })
+    expect(await one.visit((s) => s.userId())).toBe("ann")
+    expect(await two.visit((s) => s.userId())).toBeNull()
+  })
+
+  test("even if it rotates between the check and the revocation", async () => {
+    const { w, one, two } = await twoBrowsers()
+    const hold = w.store.hold("deleteByUser")
+    const late = new Visitor(w.sessions, one.cookie).arrive((s) => s.revokeOthers())
+    await hold.reached
+    await one.visit((other) => other.cycleId({ grace: "30s" }))
+    hold.release()
+    expect(await late.handled).toBe(1)
+    expect(await one.visit((s) => s.userId())).toBe("ann")
+    expect(await two.visit((s) => s.userId())).toBeNull()
+  })
+})
+
+test("G3: finalize waits for a transaction that still queues behind another request's", async () => {
+  const w = world()
+  const visitor = await customer(w)
+  const hold = w.store.hold("update")
+  const first = new Visitor(w.sessions, visitor.cookie).visit((s) => s.transact((state) => state.set("a", 1)))
+  await hold.reached
+  const session = w.sessions.open(visitor.cookie)
+  let isCommitted = false
+  const queued = session.transact((state) => state.set("b", 1)).then(() => (isCommitted = true))
+  const sent = session.finalize().then(() => isCommitted)
+  hold.release()
+  expect(await sent).toBe(true)
+  await Promise.all([first, queued])
+  expect(await visitor.visit((s) => s.keys())).toEqual(["cart", "a", "b"])
+})
+
+test("transactTimeout counts the time in the queue", async () => {
+  const w = world({ transactTimeout: 30 })
+  const visitor = await customer(w)
+  const hold = w.store.hold("update")
+  const first = new Visitor(w.sessions, visitor.cookie).visit((s) => s.transact((state) => state.set("a", 1)))
+  await hold.reached
+  const queued = w.sessions.open(visitor.cookie).transact((state) => state.set("b", 1))
+  const refused = queued.catch((error: unknown) => error)
+  await new Promise((resolve) => setTimeout(resolve, 60))
+  hold.release()
+  await first
+  expect(await refused).toMatchObject({ name: "VersionConflictError" })
+})
+
+test.each(["cart", 1, null])("signIn refuses %j as what to keep", (keep) => {
+  const session = world().sessions.open(undefined)
+  const options = { keep } as object
+  if (keep === null) session.signIn("ann", options)
+  else expect(() => session.signIn("ann", options)).toThrow(/keep/)
+})

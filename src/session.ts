@@ -22,7 +22,7 @@ import {
 } from "./expiry.ts"
 import type { SessionId } from "./id.ts"
 import type { JsonValue } from "./json.ts"
-import { ensureLoaded, resolveSignIn } from "./loading.ts"
+import { ensureLoaded, reload, resolveSignIn } from "./loading.ts"
 import { narrowed, narrower, type PendingSignIn } from "./pending.ts"
 import { finalizeSession, UNTOUCHED } from "./response.ts"
 import { commit } from "./saving.ts"
@@ -143,8 +143,12 @@ export class RequestSession implements Session {
     this.#require("compareAndSet", "transact")
     this.#assertWritable()
     this.#it.read()
-    const run = (): Promise<T> => this.#it.exclusively(() => transact(this.#it, change))
-    return this.#it.id === undefined ? run() : this.#it.core.lanes.run(this.#it.id, run)
+    const giveUpAt = performance.now() + this.#it.core.config.transactTimeout
+    // Whoever waits in the lane still counts as at work, so that the end of the request waits as well.
+    return this.#it.exclusively(() => {
+      const run = (): Promise<T> => transact(this.#it, change, giveUpAt)
+      return this.#it.id === undefined ? run() : this.#it.core.lanes.run(this.#it.id, run)
+    })
   }
 
   async consume(key: string): Promise<JsonValue | undefined> {
@@ -190,6 +194,9 @@ export class RequestSession implements Session {
     const user = userKey(userId)
     const label = labelText(options.label)
     const keep = options.keep ?? true
+    if (typeof keep !== "boolean" && !Array.isArray(keep)) {
+      throw new TypeError(`signIn: keep is true, false or a list of keys, got ${shown(keep)}.`)
+    }
     this.#assertWritable()
     this.#it.touch()
     if (this.#it.dead !== undefined) this.#it.startAfresh(new Changes(), new Changes())
@@ -235,8 +242,11 @@ export class RequestSession implements Session {
   async revokeOthers(): Promise<number> {
     this.#require("userIndex", "revokeOthers")
     await this.save()
-    const userId = await this.userId()
+    // Who was bound when the state was loaded may be signed out by now, and must not sign others out.
+    await this.#it.exclusively(() => reload(this.#it))
     this.#it.assertAlive()
+    this.#it.read()
+    const userId = this.#it.boundUser
     if (userId === null || this.#it.id === undefined) return 0
     const { gateway, config } = this.#it.core
     const except = this.#it.id

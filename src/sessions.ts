@@ -1,5 +1,6 @@
 import type { AnyState, RequestFacts, Revocation, Session, Sessions, UserId } from "./api.ts"
 import { type Config, resolveConfig, type SessionsOptions } from "./config.ts"
+import { LISTENER_FAILED } from "./diagnostics.ts"
 import { UnknownIdError } from "./errors.ts"
 import { durationOption } from "./expiry.ts"
 import { CapabilityError } from "./errors.ts"
@@ -44,6 +45,7 @@ export function createSessions(options: SessionsOptions = {}): Sessions {
 class SessionManager implements Sessions {
   readonly #core: Core
   readonly #listeners = new Set<(revocation: Revocation) => void>()
+  readonly #handled = new WeakSet<Request>()
 
   constructor(config: Config) {
     this.#core = {
@@ -65,6 +67,10 @@ class SessionManager implements Sessions {
     if (typeof handler !== "function")
       throw new TypeError("handle takes a function (request, session) => Response.")
     return async (request, ...rest) => {
+      if (this.#handled.has(request)) {
+        throw new TypeError("This request already has a session: sessions.handle is nested in itself.")
+      }
+      this.#handled.add(request)
       const session = this.open(request.headers.get("cookie"), new FetchFacts(request))
       const response = await answer(session, () => handler(request, session, ...rest))
       if (!session.isTouched) {
@@ -135,10 +141,8 @@ class SessionManager implements Sessions {
     for (const listener of this.#listeners) {
       try {
         listener(revocation)
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error
-        })
+      } catch {
+        this.#core.config.diagnostics.warn(...LISTENER_FAILED)
       }
     }
   }
@@ -157,6 +161,8 @@ function sweepLimit(call: string, limit: number | undefined): number | undefined
   throw new TypeError(`${call}: limit is a whole number above 0.`)
 }
 
+const PROXY_HEADERS = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+
 /** Reads the facts of a fetch request when they are asked for. */
 class FetchFacts implements RequestFacts {
   readonly #request: Request
@@ -174,8 +180,10 @@ class FetchFacts implements RequestFacts {
     return this.#request.headers.get("sec-fetch-site")
   }
 
-  get secure(): boolean {
-    return this.#parsed.protocol === "https:"
+  get secure(): boolean | undefined {
+    if (this.#parsed.protocol === "https:") return true
+    // Behind a proxy the connection to it says nothing of the client's.
+    return PROXY_HEADERS.some((name) => this.#request.headers.has(name)) ? undefined : false
   }
 
   get host(): string {
@@ -190,7 +198,9 @@ class FetchFacts implements RequestFacts {
 /** Runs the handler. What it throws goes to the runtime's own error page, which cannot carry our headers. */
 async function answer(session: Session, handler: () => Response | Promise<Response>): Promise<Response> {
   try {
-    return await handler()
+    const response = (await handler()) as Response | undefined
+    if (response?.headers !== undefined) return response
+    throw new TypeError("The handler given to sessions.handle returned no Response.")
   } catch (error) {
     // The handler's error is the one to tell; a store that fails as well has told onEvent.
     await session.finalize({ status: 500, headersLost: true }).catch(() => undefined)

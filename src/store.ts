@@ -75,7 +75,7 @@ export interface SessionStore {
   listByUser(userId: string): Promise<SessionSummary[]>
 
   /**
-   * Ends the sessions bound to a user, but for the one named by `except`. Every session that was bound to the user when this was called is
+   * Ends the sessions bound to a user, but for the one named by `except`, which may have moved since, by hops that were no privilege change. Every session that was bound to the user when this was called is
    * dead when it resolves, rotated meanwhile or not. A sign-in that commits while it runs may survive.
    * @returns how many sessions it ended.
    */

@@ -8,9 +8,12 @@ import { type Changes, Overlay } from "./state.ts"
 import { View, type ViewSource } from "./view.ts"
 
 /** Runs a function on the newest state and commits what it made of it; once more after each conflict, for as long as `transactTimeout`. */
-export async function transact<T>(it: Standing, change: (state: StateView<AnyState>) => T): Promise<T> {
-  const { config } = it.core
-  const giveUpAt = performance.now() + config.transactTimeout
+export async function transact<T>(
+  it: Standing,
+  change: (state: StateView<AnyState>) => T,
+  giveUpAt: number,
+): Promise<T> {
+  if (performance.now() > giveUpAt) throw outOfTime(it)
   // A record loaded earlier in this request may be old: good enough to try with, not to trust without a commit.
   let fresh = it.knowledge !== "present"
   for (let attempt = 0; ; attempt++) {
@@ -51,12 +54,7 @@ async function commitTransaction(
   } catch (error) {
     if (!(error instanceof VersionConflictError)) throw error
     const wait = Math.random() * Math.min(100, 2 ** attempt)
-    if (performance.now() + wait > giveUpAt) {
-      throw new VersionConflictError("The session was changed by others for as long as transactTimeout.", {
-        id: it.id as SessionId,
-        cause: error,
-      })
-    }
+    if (performance.now() + wait > giveUpAt) throw outOfTime(it, error)
     await new Promise((resolve) => setTimeout(resolve, wait))
     return false
   }
@@ -91,3 +89,10 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function ignore(): void {}
+
+function outOfTime(it: Standing, cause?: unknown): VersionConflictError {
+  return new VersionConflictError("The session was changed by others for as long as transactTimeout.", {
+    id: it.id as SessionId,
+    cause,
+  })
+}

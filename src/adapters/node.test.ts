@@ -451,11 +451,12 @@ describe("what a session is told of its request", () => {
   })
 
   const forwarded = { "x-forwarded-proto": "https, http", "x-forwarded-host": "shop.example, inner" }
-  test.each<[Record<string, string>, boolean, string | undefined]>([
+  // What the proxy does not say is not known, and counts as secure.
+  test.each<[Record<string, string>, boolean | undefined, string | undefined]>([
     [forwarded, true, "shop.example"],
     [{ "x-forwarded-proto": "http" }, false, undefined],
     [{ "x-forwarded-proto": "WSS" }, true, undefined],
-    [{ "x-forwarded-proto": " " }, false, undefined],
+    [{ "x-forwarded-proto": " " }, undefined, undefined],
     [
       { forwarded: "for=1.2.3.4;proto=https;host=shop.example, for=5.6.7.8;proto=http" },
       true,
@@ -463,7 +464,7 @@ describe("what a session is told of its request", () => {
     ],
     [{ forwarded: 'for="[::1]:1";Host="shop.\\example:8080";PROTO=HTTPS' }, true, "shop.example:8080"],
     [{ forwarded: 'for="a,proto=http";proto=https' }, true, undefined],
-    [{ forwarded: "for=1.2.3.4" }, false, undefined],
+    [{ forwarded: "for=1.2.3.4" }, undefined, undefined],
     [{ forwarded: "proto=http", "x-forwarded-proto": "https" }, true, undefined],
     [{}, false, undefined],
   ])("behind a trusted proxy that says %j", async (headers, secure, host) => {
@@ -471,9 +472,9 @@ describe("what a session is told of its request", () => {
     expect([found.secure, found.host]).toEqual([secure, host ?? `127.0.0.1:${found.port}`])
   })
 
-  test("of proxies nothing is believed unless they are trusted", async () => {
+  test("of proxies nothing is believed unless they are trusted, but that there is one", async () => {
     const found = await facts("http", { ...forwarded, forwarded: "proto=https;host=shop.example" })
-    expect([found.secure, found.host]).toEqual([false, `127.0.0.1:${found.port}`])
+    expect([found.secure, found.host]).toEqual([undefined, `127.0.0.1:${found.port}`])
   })
 
   test("its cookies, and trustProxy through the options", async () => {

@@ -135,6 +135,8 @@ export function getSession<
   )
 }
 
+const PROXY_HEADERS = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+
 /** What `sessions.open` wants to know of a request. For requests without a response, such as upgrades: their session can only be read. */
 export function requestFacts(request: NodeRequest, options: RequestFactsOptions = {}): RequestFacts {
   return new NodeRequestFacts(request, options.trustProxy === true)
@@ -169,7 +171,10 @@ class NodeRequestFacts implements RequestFacts {
   get secure(): boolean | undefined {
     const protocol = this.#forwarded("proto")
     if (protocol !== undefined) return /^(?:https|wss)$/i.test(protocol)
-    return this.#connection === undefined ? undefined : this.#connection.encrypted === true
+    if (this.#connection?.encrypted === true) return true
+    // Behind a proxy the connection to it says nothing of the client's.
+    const isProxied = PROXY_HEADERS.some((name) => this.#request.headers[name] !== undefined)
+    return this.#connection === undefined || isProxied ? undefined : false
   }
 
   get host(): string | undefined {

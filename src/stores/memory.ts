@@ -120,6 +120,9 @@ class MemoryStore implements SessionStore {
     const now = this.#clock()
     const entry = this.#find(id, now)
     if (entry?.kind !== "record") return goneOf(entry, now)
+    // Now it is the one used last.
+    this.#entries.delete(id)
+    this.#entries.set(id, entry)
     const state: JsonObject = {}
     for (const [key, text] of entry.state) define(state, key, JSON.parse(text) as JsonValue)
     return {
@@ -176,12 +179,8 @@ class MemoryStore implements SessionStore {
 
   async delete(id: SessionId, options: { tombstone?: Tombstone | undefined } = {}): Promise<void> {
     const now = this.#clock()
-    let last = id
-    let entry = this.#find(last, now)
-    while (options.tombstone !== undefined && entry?.kind === "moved" && !entry.privilegeChanged) {
-      last = entry.movedTo
-      entry = this.#find(last, now)
-    }
+    const last = options.tombstone === undefined ? id : this.#follow(id, now)
+    const entry = this.#find(last, now)
     if (entry?.kind !== "record") throw new UnknownIdError({ id, gone: goneOf(entry, now) })
     this.#end(last, options.tombstone, now)
   }
@@ -207,9 +206,20 @@ class MemoryStore implements SessionStore {
 
   async deleteByUser(userId: string, options: DeleteByUserOptions = {}): Promise<number> {
     const now = this.#clock()
-    const ended = this.#liveOf(userId, now).filter(([id]) => id !== options.except)
+    const kept = options.except === undefined ? undefined : this.#follow(options.except, now)
+    const ended = this.#liveOf(userId, now).filter(([id]) => id !== kept)
     for (const [id] of ended) this.#end(id, options.tombstone, now)
     return ended.length
+  }
+
+  /** Where an id has moved to, through every hop that was no privilege change. An entry moves but once, so the way has an end. */
+  #follow(id: SessionId, now: number): SessionId {
+    let last = id
+    for (;;) {
+      const entry = this.#find(last, now)
+      if (entry?.kind !== "moved" || entry.privilegeChanged) return last
+      last = entry.movedTo
+    }
   }
 
   #find(id: SessionId, now: number): Entry | undefined {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import BetterSqlite from "better-sqlite3"
 import { afterAll, describe, expect, test } from "vitest"
-import { ConfigError, StoreError } from "../errors.ts"
+import { ConfigError, RecordCorruptError, StoreError } from "../errors.ts"
 import { fakeClock } from "../testing/clock.ts"
 import { changing, ended, freshId, newRecord, texts } from "../testing/conformance/kit.ts"
 import { describeConformance } from "./sqlite-conformance.test-helper.ts"
@@ -57,6 +57,36 @@ describe("sqliteStore at a path", () => {
 })
 
 describe("sqliteStore and what goes wrong", () => {
+  test.each([
+    "created_at = -5",
+    "absolute_end = 9000000000000000, deadline = 9000000000000000",
+    "signed_in_at = 9000000000000000",
+    "idle_ttl = -1",
+    "cookie_kind = 'bogus'",
+  ])("a record with %s is corrupt, and can be ended", async (columns) => {
+    const database = new DatabaseSync(":memory:")
+    const store = sqliteStore(database)
+    await store.migrate()
+    const id = freshId()
+    await store.create(id, newRecord())
+    database.exec(`UPDATE sessions SET ${columns}`)
+    await expect(store.load(id)).rejects.toBeInstanceOf(RecordCorruptError)
+    await store.delete(id, ended)
+    expect(await store.load(id)).toEqual({ ended: true })
+  })
+
+  test("moves that lead in a circle are corrupt, and hang nothing", async () => {
+    const database = new DatabaseSync(":memory:")
+    const store = sqliteStore(database)
+    await store.migrate()
+    const [one, two] = [freshId(), freshId()]
+    await store.create(one, newRecord())
+    await store.changeId(one, two, moved)
+    database.exec(`UPDATE sessions SET state = NULL, moved_to = '${one}' WHERE id = '${two}'`)
+    await expect(store.delete(one, ended)).rejects.toBeInstanceOf(RecordCorruptError)
+    expect(await store.deleteByUser("ann", { except: one, ...ended })).toBe(0)
+  })
+
   const drivers: [name: string, open: (path: string) => SqliteDatabase & { close(): unknown }][] = [
     ["node:sqlite", (path) => new DatabaseSync(path)],
     ["better-sqlite3", (path) => new BetterSqlite(path)],

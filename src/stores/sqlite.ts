@@ -108,6 +108,7 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
 const DEFAULT_BATCH = 1000
 /** Only another process can come between a read and its write, and only for microseconds. */
 const MAX_TRIES = 100
+const COOKIE_KINDS: readonly unknown[] = [null, "persistent", "browser-session"]
 const MAX_BATCH = 1_000_000
 /** How many rows a sweep looks at for each that it may remove: among those whose time seemed to have come, some have been extended. */
 const SWEEP_WINDOW = 10
@@ -272,8 +273,11 @@ class SqliteStoreImplementation implements SqliteStore {
       return
     }
     const end = now + tombstone.ttl
+    const seen = new Set<SessionId>()
     let last = id
     while (statements.end.run(end, end, last, now) === 0) {
+      if (seen.has(last)) throw corrupt(id, "The way that a session has moved leads in a circle.")
+      seen.add(last)
       const row = findRow(statements, last, now)
       if (row?.moved_to == null || Number(row.privilege_changed) === 1)
         throw this.#unknown(statements, last, now)
@@ -308,9 +312,9 @@ class SqliteStoreImplementation implements SqliteStore {
     const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
     const { except = "", tombstone } = options
-    if (tombstone === undefined) return statements.removeByUser.run(userId, now, except)
+    if (tombstone === undefined) return statements.removeByUser.run(userId, now, except, now)
     const end = now + tombstone.ttl
-    return statements.endByUser.run(end, end, userId, now, except)
+    return statements.endByUser.run(end, end, userId, now, except, now)
   }
 
   /**
@@ -488,6 +492,12 @@ class Statements {
   constructor(database: SqliteDatabase, name: string) {
     const table = `"${name}"`
     const prepare = (sql: string): Statement => wrap(database.prepare(sql))
+    // The one excepted, under the id that it may have moved to since.
+    const spared = `id NOT IN (
+      WITH RECURSIVE spared (id) AS (
+        SELECT ? UNION SELECT moved_to FROM ${table} JOIN spared USING (id)
+        WHERE moved_to IS NOT NULL AND privilege_changed = 0 AND deadline > ?
+      ) SELECT id FROM spared)`
     const replaced = COLUMNS.split(", ").map((column) => `${column} = excluded.${column}`)
     this.#prepare = prepare
     this.#table = table
@@ -523,8 +533,8 @@ class Statements {
     this.list = prepare(
       `SELECT * FROM ${table} WHERE user_id = ? AND ${LIVE} ORDER BY last_seen_at DESC, created_at DESC`,
     )
-    this.removeByUser = prepare(`DELETE FROM ${table} WHERE user_id = ? AND ${LIVE} AND id <> ?`)
-    this.endByUser = prepare(`UPDATE ${table} SET ${ENDED} WHERE user_id = ? AND ${LIVE} AND id <> ?`)
+    this.removeByUser = prepare(`DELETE FROM ${table} WHERE user_id = ? AND ${LIVE} AND ${spared}`)
+    this.endByUser = prepare(`UPDATE ${table} SET ${ENDED} WHERE user_id = ? AND ${LIVE} AND ${spared}`)
     this.begin = prepare("SAVEPOINT coatcheck")
     this.commit = prepare("RELEASE coatcheck")
     this.rollback = prepare("ROLLBACK TO coatcheck")
@@ -621,6 +631,17 @@ function mergeState(id: SessionId, text: string, change: Change): string {
 function recordOf(id: SessionId, row: WholeRow, text: string, now: number): SessionRecord {
   const fixedEnd = numberOf(row.fixed_end)
   const signedInAt = numberOf(row.signed_in_at)
+  const times = [
+    row.created_at,
+    row.last_seen_at,
+    row.absolute_end,
+    row.deadline,
+    fixedEnd ?? 0,
+    signedInAt ?? 0,
+  ]
+  if (!times.every(isTime) || !isTime(row.idle_ttl ?? 0) || !COOKIE_KINDS.includes(row.cookie_kind)) {
+    throw corrupt(id, "A stored session has times or a kind of cookie that no session has.")
+  }
   return {
     state: parseState(id, text),
     version: Number(row.version),
@@ -645,7 +666,17 @@ function parseState(id: SessionId, text: string): JsonObject {
     // Said below, without the text.
   }
   if (state !== undefined) return state as JsonObject
-  throw new RecordCorruptError("The stored state of a session is not a JSON object.", { id, store: "sqlite" })
+  throw corrupt(id, "The stored state of a session is not a JSON object.")
+}
+
+function corrupt(id: SessionId, message: string): RecordCorruptError {
+  return new RecordCorruptError(message, { id, store: "sqlite" })
+}
+
+/** Whole milliseconds since 1970 that fit into a seal. */
+function isTime(value: number | bigint): boolean {
+  const time = Number(value)
+  return Number.isInteger(time) && time >= 0 && time < 2 ** 48
 }
 
 function goneOf(row: Row, now: number): Gone | undefined {

@@ -272,6 +272,31 @@ export const endingLaws: readonly Law[] = [
     },
   },
   {
+    name: "deleteByUser: spares the one that is excepted under the id that it has moved to",
+    needs: "userIndex",
+    run: async ({ store, put, read }) => {
+      const user = freshUser()
+      const [id, middle, last] = [await put({ userId: user }), freshId(), freshId()]
+      await store.changeId(id, middle, move({ grace: 1000 }))
+      await store.changeId(middle, last, move())
+      const other = await put({ userId: user })
+      expectEqual(await store.deleteByUser(user, { except: id, ...ended }), 1)
+      await read(last)
+      expectEqual(await store.load(other), { ended: true })
+    },
+  },
+  {
+    name: "deleteByUser: does not spare what a change of privilege has made of the one that is excepted",
+    needs: "userIndex",
+    run: async ({ store, put }) => {
+      const user = freshUser()
+      const [id, next] = [await put({ userId: user }), freshId()]
+      await store.changeId(id, next, move({ privilegeChanged: true }))
+      expectEqual(await store.deleteByUser(user, { except: id, ...ended }), 1)
+      expectEqual(await store.load(next), { ended: true })
+    },
+  },
+  {
     name: "deleteByUser: does not count what has expired or ended before",
     needs: "userIndex",
     run: async ({ store, put, advance }) => {

@@ -360,8 +360,11 @@ export class ReferenceRequest {
 
   revokeOthers(): number {
     this.save()
-    const user = this.userId()
+    // Once more, for it may be another's by now.
+    if (this.#knows === "present") this.#knows = "unknown"
+    this.#load()
     this.#assertAlive()
+    const user = this.userId()
     if (user === null || this.#id === undefined) return 0
     return this.#world.store.deleteByUser(user, this.#id, this.#world.rules.tombstoneTtl)
   }

@@ -210,7 +210,13 @@ export class ReferenceStore {
 
   deleteByUser(user: string, except: string | undefined, tombstone: number): number {
     return this.#call(["deleteByUser", user], () => {
-      const ids = [...this.records.keys()].filter((id) => id !== except && this.live(id)?.user === user)
+      let spared = except
+      for (;;) {
+        const found = spared === undefined ? undefined : this.at(spared)
+        if (found === undefined || !("until" in found) || found.ended || found.privilegeChanged) break
+        spared = found.movedTo
+      }
+      const ids = [...this.records.keys()].filter((id) => id !== spared && this.live(id)?.user === user)
       for (const id of ids) this.#end(id, tombstone)
       return ids.length
     })
