@@ -103,7 +103,8 @@ export interface Session<
 
   /**
    * Runs `change` on the newest state, this request's pending changes included, and commits at once. Exact under any concurrency:
-   * `change` may run several times, so it must be synchronous and do nothing else.
+   * `change` may run several times, so it must be synchronous and do nothing else. Where the request may start no session
+   * (`crossSiteCreation`), nothing is committed, as for any other write.
    * @throws {VersionConflictError} when `transactTimeout` is over.
    * @throws {SessionEndedError} if the session is dead.
    * @throws {CapabilityError} if the store cannot compare and set.
@@ -113,7 +114,10 @@ export interface Session<
   /** Drops the server-side record and the user, keeps the session and its client state. */
   delete(): void
 
-  /** Small state that lives in the cookie, encrypted. Served before any store check: never put authorisation there. */
+  /**
+   * Small state that lives in the cookie, encrypted. Served before any store check: never put authorisation there. Of concurrent responses
+   * the last one wins, whole.
+   */
   readonly client: StateView<ClientState, ClientInput>
 
   /** The session's public name; safe in logs. Stays the stored one until a rotation is carried out; undefined for a session without one yet. */
@@ -137,12 +141,12 @@ export interface Session<
   userId(): Promise<string | null>
   /** When the user signed in, or null. */
   signedInAt(): Promise<Date | null>
-  /** Saves, then ends the user's other sessions. @returns how many it ended. */
+  /** Saves, confirms that the session lives, then ends the user's other sessions. @returns how many it ended. @throws {SessionEndedError} */
   revokeOthers(): Promise<number>
   /** Ends the session: record deleted, cookie removed. Afterwards everything but `signIn` does nothing. */
   invalidate(): void
 
-  /** When this session ends, from now on and on later requests; null for the configured default. Capped at the absolute end. */
+  /** When this session ends, from now on and on later requests; null for the configured default. Capped at the absolute end; `at` is kept to within the store's latency. */
   setExpiry(expiry: Expiry | "browser-session" | null): void
   /** What `setExpiry` was given, or null for the default. */
   expiry(): Promise<ResolvedExpiry | null>
@@ -151,7 +155,7 @@ export interface Session<
   /** Milliseconds until then. */
   expiresIn(): Promise<number>
 
-  /** Writes now, before long work or a stream. @throws {SessionEndedError} if the session is dead. */
+  /** Writes now what is pending, before long work or a stream. @throws {SessionEndedError} if that cannot be done, for the session is dead. */
   save(): Promise<void>
   /** Decides, saves, and tells the response what to send. Once per request, by the adapter. */
   finalize(outcome?: Outcome): Promise<Finalized>
