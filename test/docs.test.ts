@@ -233,7 +233,7 @@ describe("docs/errors.md", () => {
 
   test("has a row for every warning", () => {
     const rows = rowsOf(page, "Warning").map(([name]) => codeIn(name ?? "")[0])
-    const files = ["src/config.ts", "src/adapters/node.ts"]
+    const files = ["src/config.ts", "src/diagnostics.ts", "src/adapters/node.ts"]
     const codes = files.flatMap((file) => source(file).match(/COATCHECK_\w+/g) ?? [])
     expect(rows.toSorted()).toEqual([...new Set(codes)].toSorted())
   })
