@@ -2,7 +2,7 @@ import fc from "fast-check"
 import { test } from "vitest"
 import { type SqliteStore, sqliteStore } from "../../src/stores/sqlite.ts"
 import { runProgram } from "./model/driver.ts"
-import { programs } from "./model/program.ts"
+import { programs, SEED } from "./model/program.ts"
 
 /** Half as many programs as on memory, where they run faster. */
 const RUNS = Math.ceil(Number(process.env["COATCHECK_RUNS"] ?? 2000) / 2)
@@ -23,6 +23,6 @@ test(
         for (const store of opened) await store.close()
       }
     })
-    await fc.assert(property, { numRuns: RUNS })
+    await fc.assert(property, { numRuns: RUNS, ...SEED })
   },
 )

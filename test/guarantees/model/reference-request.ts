@@ -849,7 +849,8 @@ export class ReferenceRequest {
       if (!(error instanceof Conflict)) throw error
       return
     }
-    throw new Error("The model expected a conflict.")
+    // `delete` asks for no version.
+    throw new Unspecified("a transaction with a record to delete on a state that others have changed")
   }
 
   /** A time that has passed ends the session at once. */
