@@ -5,7 +5,7 @@ import { UnknownIdError } from "./errors.ts"
 import { durationOption } from "./expiry.ts"
 import { CapabilityError } from "./errors.ts"
 import { Gateway } from "./gateway.ts"
-import { applyFinalized, headersTarget } from "./headers.ts"
+import { applyFinalized, headersTarget, PROXY_HEADERS } from "./headers.ts"
 import { isSessionId, type SessionId } from "./id.ts"
 import type { JsonState } from "./json.ts"
 import { Lanes } from "./lanes.ts"
@@ -160,8 +160,6 @@ function sweepLimit(call: string, limit: number | undefined): number | undefined
   if (limit === undefined || (Number.isSafeInteger(limit) && limit > 0)) return limit
   throw new TypeError(`${call}: limit is a whole number above 0.`)
 }
-
-const PROXY_HEADERS = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
 
 /** Reads the facts of a fetch request when they are asked for. */
 class FetchFacts implements RequestFacts {

@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import process from "node:process"
 import type { RequestFacts, Session, Sessions } from "../api.ts"
 import { SessionError } from "../errors.ts"
+import { PROXY_HEADERS } from "../headers.ts"
 import {
   errorResponse,
   gateKey,
@@ -134,8 +135,6 @@ export function getSession<
     "This request has no session: call withSession or attachSession before it is looked for.",
   )
 }
-
-const PROXY_HEADERS = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
 
 /** What `sessions.open` wants to know of a request. For requests without a response, such as upgrades: their session can only be read. */
 export function requestFacts(request: NodeRequest, options: RequestFactsOptions = {}): RequestFacts {
