@@ -55,7 +55,8 @@ function coreOverrides(): OxlintOverride[] {
 
 const core = layers.flatMap((layer) => layer.modules.map((name) => `../${name}.ts`))
 const store = ["./shared*.ts", "../store.ts", "../state.ts", "../json.ts", "../errors.ts"]
-const storeRule = "A store imports the contract, the state, the errors and its folder's shared helpers."
+const storeRule =
+  "A store imports the contract, the state, the errors, its own modules and its folder's shared helpers."
 const outerRule = "Adapters, the testing kit and the command line import the core and their own folder."
 
 const config: OxlintConfig = defineConfig({
@@ -109,6 +110,8 @@ const config: OxlintConfig = defineConfig({
     ...coreOverrides(),
     mayImport("src/stores/*.ts", store, storeRule),
     mayImport("src/stores/sqlite.ts", [...store, "node:sqlite", "node:module"], storeRule),
+    mayImport("src/stores/mysql*.ts", [...store, "./mysql-*.ts"], storeRule),
+    mayImport("src/stores/postgres*.ts", [...store, "./postgres-*.ts"], storeRule),
     mayImport("src/adapters/*.ts", ["./shared*.ts", ...core], outerRule),
     mayImport("src/adapters/node.ts", ["./shared*.ts", "node:*", ...core], outerRule),
     mayImport("src/testing/*.ts", ["./*.ts", "./conformance/*.ts", ...core], outerRule),

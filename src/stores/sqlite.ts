@@ -2,16 +2,14 @@ import {
   ConfigError,
   DuplicateIdError,
   type Gone,
-  RecordCorruptError,
   StoreError,
   UnknownIdError,
   VersionConflictError,
 } from "../errors.ts"
-import { joinObject, type JsonObject, type JsonValue } from "../json.ts"
+import { joinObject } from "../json.ts"
 import type {
   Change,
   ChangeIdOptions,
-  CookieKind,
   DeleteByUserOptions,
   NewRecord,
   SessionId,
@@ -22,6 +20,18 @@ import type {
   Tombstone,
   Written,
 } from "../store.ts"
+import {
+  corrupt,
+  goneOf,
+  type Integer,
+  type LiveRow,
+  numberOf,
+  parseState,
+  recordOf,
+  type StandingRow,
+  summaryOf,
+  type SummaryRow,
+} from "./shared-rows.ts"
 
 /** What `node:sqlite`, `better-sqlite3` and `bun:sqlite` have in common. */
 export interface SqliteDatabase {
@@ -65,28 +75,14 @@ interface OpenedDatabase extends SqliteDatabase {
 
 type Value = string | number | null
 
-/** A row as the driver gives it: integers may be bigints. */
-interface Row {
-  /** JSON text of the state; null for a tombstone. */
-  readonly state: string | null
-  readonly version: number | bigint
-  readonly idle_ttl: number | bigint | null
-  readonly fixed_end: number | bigint | null
-  readonly absolute_end: number | bigint
-  readonly deadline: number | bigint
-  readonly moved_to: string | null
-  readonly grace_end: number | bigint | null
-  readonly privilege_changed: number | bigint
+interface FoundRow extends StandingRow {
+  readonly idle_ttl: Integer | null
+  readonly fixed_end: Integer | null
+  readonly absolute_end: Integer
 }
 
-interface WholeRow extends Row {
-  readonly id: string
-  readonly user_id: string | null
-  readonly label: string | null
-  readonly created_at: number | bigint
-  readonly signed_in_at: number | bigint | null
-  readonly last_seen_at: number | bigint
-  readonly cookie_kind: CookieKind | null
+interface WholeRow extends LiveRow {
+  readonly state: string | null
 }
 
 interface Statement {
@@ -105,14 +101,13 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
   clock: "app",
 })
 
+const NAME = "sqlite"
 const DEFAULT_BATCH = 1000
 /** Only another process can come between a read and its write, and only for microseconds. */
 const MAX_TRIES = 100
-const COOKIE_KINDS: readonly unknown[] = [null, "persistent", "browser-session"]
 const MAX_BATCH = 1_000_000
 /** How many rows a sweep looks at for each that it may remove: among those whose time seemed to have come, some have been extended. */
 const SWEEP_WINDOW = 10
-const OBJECT_START = /^\s*\{/
 
 /**
  * Keeps sessions in SQLite: in the file at a path, which is created with its table, or in a database you opened with `node:sqlite`,
@@ -126,7 +121,7 @@ export function sqliteStore(
 }
 
 class SqliteStoreImplementation implements SqliteStore {
-  readonly name = "sqlite"
+  readonly name = NAME
   readonly capabilities: StoreCapabilities = CAPABILITIES
   readonly #database: string | SqliteDatabase
   readonly #table: string
@@ -211,7 +206,7 @@ class SqliteStoreImplementation implements SqliteStore {
     const now = this.#clock()
     const row = statements.load.get(id, now) as WholeRow | undefined
     if (row === undefined) return undefined
-    if (row.state !== null) return recordOf(id, row, row.state, now)
+    if (row.state !== null) return recordOf(NAME, id, parseState(NAME, id, row.state), row, now)
     // A column more in a row costs every load; a tombstone is rarely met.
     const tombstone = findRow(statements, id, now)
     return tombstone && goneOf(tombstone, now)
@@ -231,7 +226,7 @@ class SqliteStoreImplementation implements SqliteStore {
     const statements = this.#statements ?? (await this.#prepare())
     const now = this.#clock()
     // Not `get`: it leaves the statement after the first row, and two of the drivers then keep a commit that failed to themselves.
-    const [row] = statements.touch.all(now, now, id, now) as Row[]
+    const [row] = statements.touch.all(now, now, id, now) as Pick<LiveRow, "version" | "deadline">[]
     if (row === undefined) throw this.#unknown(statements, id, now)
     return { version: Number(row.version), expiresIn: Number(row.deadline) - now }
   }
@@ -279,7 +274,7 @@ class SqliteStoreImplementation implements SqliteStore {
     const seen = new Set<SessionId>()
     let last = id
     while (statements.end.run(end, end, last, now) === 0) {
-      if (seen.has(last)) throw corrupt(id, "The way that a session has moved leads in a circle.")
+      if (seen.has(last)) throw corrupt(NAME, id, "The way that a session has moved leads in a circle.")
       seen.add(last)
       const row = findRow(statements, last, now)
       if (row?.moved_to == null || Number(row.privilege_changed) === 1)
@@ -300,15 +295,8 @@ class SqliteStoreImplementation implements SqliteStore {
 
   async listByUser(userId: string): Promise<SessionSummary[]> {
     const statements = this.#statements ?? (await this.#prepare())
-    const rows = statements.list.all(userId, this.#clock()) as WholeRow[]
-    return rows.map((row) => ({
-      id: row.id,
-      label: row.label,
-      createdAt: new Date(Number(row.created_at)),
-      signedInAt: row.signed_in_at === null ? null : new Date(Number(row.signed_in_at)),
-      lastSeenAt: new Date(Number(row.last_seen_at)),
-      expiresAt: new Date(Number(row.deadline)),
-    }))
+    const rows = statements.list.all(userId, this.#clock()) as SummaryRow[]
+    return rows.map(summaryOf)
   }
 
   async deleteByUser(userId: string, options: DeleteByUserOptions = {}): Promise<number> {
@@ -573,13 +561,13 @@ class Statements {
   }
 }
 
-function findRow(statements: Statements, id: SessionId, now: number): Row | undefined {
-  return statements.find.get(id, now) as Row | undefined
+function findRow(statements: Statements, id: SessionId, now: number): FoundRow | undefined {
+  return statements.find.get(id, now) as FoundRow | undefined
 }
 
 /** When a record ends after a change. */
 function endOf(
-  row: Row,
+  row: FoundRow,
   { user, expiry }: Change,
   now: number,
 ): { absolute: number; fixed: number | null; deadline: number } {
@@ -624,7 +612,7 @@ function deadlineOf(
 function mergeState(id: SessionId, text: string, change: Change): string {
   if (change.clear === true) return joinObject(change.set)
   if (change.clear === undefined && change.set.size === 0 && change.remove.size === 0) return text
-  const state = parseState(id, text)
+  const state = parseState(NAME, id, text)
   const merged: [string, string][] = []
   for (const key of Object.keys(state)) {
     const isCleared = change.clear !== undefined && !change.clear.except.includes(key)
@@ -632,70 +620,4 @@ function mergeState(id: SessionId, text: string, change: Change): string {
     merged.push([key, JSON.stringify(state[key])])
   }
   return joinObject([...merged, ...change.set])
-}
-
-function recordOf(id: SessionId, row: WholeRow, text: string, now: number): SessionRecord {
-  const fixedEnd = numberOf(row.fixed_end)
-  const signedInAt = numberOf(row.signed_in_at)
-  const isSound =
-    isTime(row.created_at) &&
-    isTime(row.last_seen_at) &&
-    isTime(row.absolute_end) &&
-    isTime(row.deadline) &&
-    isTime(fixedEnd ?? 0) &&
-    isTime(signedInAt ?? 0) &&
-    isTime(row.idle_ttl ?? 0) &&
-    COOKIE_KINDS.includes(row.cookie_kind)
-  if (!isSound) {
-    throw corrupt(id, "A stored session has times or a kind of cookie that no session has.")
-  }
-  return {
-    state: parseState(id, text),
-    version: Number(row.version),
-    userId: row.user_id,
-    label: row.label,
-    createdAt: new Date(Number(row.created_at)),
-    signedInAt: signedInAt === null ? null : new Date(signedInAt),
-    lastSeenAt: new Date(Number(row.last_seen_at)),
-    idleTtl: numberOf(row.idle_ttl),
-    fixedExpiresIn: fixedEnd === null ? null : fixedEnd - now,
-    cookieKind: row.cookie_kind,
-    expiresIn: Number(row.deadline) - now,
-    absoluteExpiresIn: Number(row.absolute_end) - now,
-  }
-}
-
-function parseState(id: SessionId, text: string): JsonObject {
-  let state: JsonValue | undefined
-  try {
-    if (OBJECT_START.test(text)) state = JSON.parse(text) as JsonValue
-  } catch {
-    // Said below, without the text.
-  }
-  if (state !== undefined) return state as JsonObject
-  throw corrupt(id, "The stored state of a session is not a JSON object.")
-}
-
-function corrupt(id: SessionId, message: string): RecordCorruptError {
-  return new RecordCorruptError(message, { id, store: "sqlite" })
-}
-
-/** Whole milliseconds since 1970 that fit into a seal. */
-function isTime(value: number | bigint): boolean {
-  const time = Number(value)
-  return Number.isInteger(time) && time >= 0 && time < 2 ** 48
-}
-
-function goneOf(row: Row, now: number): Gone | undefined {
-  if (row.state !== null) return undefined
-  if (row.moved_to === null) return { ended: true }
-  return {
-    movedTo: row.moved_to,
-    graceExpiresIn: Math.max(0, Number(row.grace_end) - now),
-    privilegeChanged: Number(row.privilege_changed) === 1,
-  }
-}
-
-function numberOf(value: number | bigint | null): number | null {
-  return value === null ? null : Number(value)
 }

@@ -9,6 +9,8 @@ const SOURCES: Readonly<Record<string, string>> = {
   coatcheck: "index.ts",
   "coatcheck/memory": "stores/memory.ts",
   "coatcheck/sqlite": "stores/sqlite.ts",
+  "coatcheck/mysql": "stores/mysql.ts",
+  "coatcheck/postgres": "stores/postgres.ts",
   "coatcheck/node": "adapters/node.ts",
   "coatcheck/testing": "testing/index.ts",
 }

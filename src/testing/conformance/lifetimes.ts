@@ -306,12 +306,12 @@ export const lifetimeLaws: readonly Law[] = [
       const { store, put, advance } = context
       await drain(context)
       const extended: string[] = []
-      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 1000 }))
+      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 4000 }))
       await advance(1)
-      await put({ idleTtl: 1000 })
-      await advance(600)
+      await put({ idleTtl: 4000 })
+      await advance(2500)
       for (const id of extended) await store.updateTtl(id)
-      await advance(500)
+      await advance(2000)
       const counts = [await store.deleteExpired({ limit: 2 }), await store.deleteExpired({ limit: 2 })]
       expectTrue(counts.join() === "1,0" || counts.join() === "0,0", `1 and 0 removed, not ${counts.join()}`)
       for (const id of extended) await expectAlive(context, id)

@@ -1,0 +1,103 @@
+import { ConfigError } from "../errors.ts"
+
+/** What is asked for with each statement, whatever the client was made with. */
+interface Query {
+  sql: string
+  rowsAsArray: boolean
+  nestTables: false
+  namedPlaceholders: false
+}
+
+/** mysql2 with promises: a pool or a connection. */
+export interface Mysql2Client {
+  execute(query: Query, values: (string | null)[]): Promise<[unknown, unknown]>
+  query(query: Query, values: (string | null)[]): Promise<[unknown, unknown]>
+}
+
+/** mysql2 with callbacks: a pool or a connection. */
+export interface Mysql2CallbackClient {
+  promise(): Mysql2Client
+}
+
+/** The `mariadb` driver with promises: a pool or a connection. */
+export interface MariadbClient {
+  execute(query: Query, values: (string | null)[]): Promise<unknown>
+  query(query: Query, values: (string | null)[]): Promise<unknown>
+  batch(sql: string, values: unknown[]): Promise<unknown>
+}
+
+export type MysqlClient = Mysql2Client | Mysql2CallbackClient | MariadbClient
+
+/** One statement, and one round trip. */
+export interface Connection {
+  /** For a statement that is run again and again. */
+  run(sql: string, values: readonly (string | null)[]): Promise<Result>
+  /** For one that is not worth preparing. */
+  runOnce(sql: string): Promise<Result>
+}
+
+export interface Result {
+  /** As arrays; empty for a statement that gives none. */
+  readonly rows: readonly (readonly unknown[])[]
+  readonly affectedRows: number
+  /** As the driver gives it; 0 where the statement set none. */
+  readonly insertId: number | bigint | string
+}
+
+interface Outcome {
+  readonly affectedRows: number
+  readonly insertId: number | bigint | string
+}
+
+/** Told apart by their methods, so that a client need not come from the copy of a driver that this module would import. */
+export function connectionOf(client: MysqlClient, isPrepared: boolean): Connection {
+  const { promise, batch, execute, query } = (client ?? {}) as Partial<
+    Record<"promise" | "batch" | "execute" | "query", unknown>
+  >
+  if (typeof promise === "function") {
+    return mysql2((client as Mysql2CallbackClient).promise(), isPrepared)
+  }
+  if (typeof execute === "function" && typeof query === "function") {
+    return typeof batch === "function"
+      ? mariadb(client as MariadbClient, isPrepared)
+      : mysql2(client as Mysql2Client, isPrepared)
+  }
+  throw new ConfigError("mysqlStore: expected a pool or connection of mysql2 or of the mariadb driver.", {
+    option: "client",
+  })
+}
+
+function mysql2(client: Mysql2Client, isPrepared: boolean): Connection {
+  return {
+    run: async (sql, values) => {
+      const given = values as (string | null)[]
+      const [answer] = await (isPrepared
+        ? client.execute(queryOf(sql), given)
+        : client.query(queryOf(sql), given))
+      return resultOf(answer)
+    },
+    runOnce: async (sql) => resultOf((await client.query(queryOf(sql), []))[0]),
+  }
+}
+
+function mariadb(client: MariadbClient, isPrepared: boolean): Connection {
+  return {
+    run: async (sql, values) => {
+      const given = values as (string | null)[]
+      return resultOf(
+        await (isPrepared ? client.execute(queryOf(sql), given) : client.query(queryOf(sql), given)),
+      )
+    },
+    runOnce: async (sql) => resultOf(await client.query(queryOf(sql), [])),
+  }
+}
+
+function queryOf(sql: string): Query {
+  return { sql, rowsAsArray: true, nestTables: false, namedPlaceholders: false }
+}
+
+function resultOf(answer: unknown): Result {
+  if (Array.isArray(answer)) return { rows: answer as unknown[][], affectedRows: 0, insertId: 0 }
+  const { affectedRows, insertId } = answer as Outcome
+  return { rows: [], affectedRows, insertId }
+}

@@ -1,0 +1,92 @@
+/** What the engine undoes when statements get into each other's way: deadlock, a record that has changed since, a conflict in a cluster. */
+const TRANSIENT: readonly unknown[] = [1213, 1020, 3101]
+
+export const DUPLICATE_KEY = 1062
+
+/** Another server has been faster: the column or the index is there. */
+export const MIGRATED_BY_ANOTHER: readonly unknown[] = [1050, 1060, 1061, 1091]
+
+/** The number of the server's error. */
+export function numberOf(error: unknown): unknown {
+  return (error as { errno?: unknown } | null | undefined)?.errno
+}
+
+export function isTransient(error: unknown): boolean {
+  return TRANSIENT.includes(numberOf(error))
+}
+
+/** By the server's number, or by the code of the driver or of Node.js. */
+export function adviceFor(error: unknown, table: string): string | undefined {
+  const { errno, code } = (error ?? {}) as { errno?: unknown; code?: unknown }
+  const advice = BY_NUMBER[String(errno)] ?? BY_CODE[String(code)]
+  if (advice !== undefined) return advice.replace("TABLE", table)
+  // mysql2 gives these no code.
+  const message = error instanceof Error ? error.message : ""
+  if (/pool is closed|closed state|connection is closed/i.test(message)) return CLIENT_HAS_ENDED
+  if (/queue limit reached|no connections available/i.test(message)) return POOL_IS_FULL
+  return undefined
+}
+
+const POOL_IS_FULL =
+  "the pool had no free connection in time; raise its size, or look for connections that are not given back"
+const CLIENT_HAS_ENDED = "the client has been ended; give the store one that is open"
+const CONNECTION_LOST =
+  "the connection was lost, so it is not known whether this was carried out; the next request connects anew"
+const UNREACHABLE = "the server cannot be reached; see that it runs and that host and port are right"
+const RESTARTING = "the server is shutting down or starting; the next request tries again"
+const READ_ONLY = "the server is read-only, as a replica is; sessions are written, so connect to the primary"
+const REFUSED = "the server refused the user or the password"
+const FORBIDDEN =
+  "the database user may not do this; grant SELECT, INSERT, UPDATE and DELETE on TABLE, and CREATE and ALTER for migrate()"
+const TOO_MANY = "the server has no connection left; lower the pools' sizes, or put a pooler between"
+const CANCELLED = "the server cancelled the statement; the next request tries again"
+const NOT_PREPARED =
+  "the connection does not know the prepared statement, as behind a pooler; set prepare: false"
+
+const BY_NUMBER: Readonly<Record<string, string | undefined>> = {
+  "1040": TOO_MANY,
+  "1044": FORBIDDEN,
+  "1045": REFUSED,
+  "1049": "the database does not exist; create it, then call migrate()",
+  "1050": "there is a table TABLE that is not of coatcheck; choose another name with the option table",
+  "1053": RESTARTING,
+  "1054": "the table TABLE has an older layout, or another one; call migrate(), or run migrationSql()",
+  "1142": FORBIDDEN,
+  "1146": "the table TABLE does not exist; call migrate(), or run migrationSql()",
+  "1153": "the session is larger than the server's max_allowed_packet; raise it, or keep less in the session",
+  "1203": TOO_MANY,
+  "1205": "another transaction holds the row for too long (innodb_lock_wait_timeout)",
+  "1226": TOO_MANY,
+  "1243": NOT_PREPARED,
+  "1290": READ_ONLY,
+  "1317": CANCELLED,
+  "1461":
+    "the server keeps no more prepared statements; raise max_prepared_stmt_count, or set prepare: false",
+  "1792": READ_ONLY,
+  "1836": READ_ONLY,
+  "1927": CONNECTION_LOST,
+  "1969": CANCELLED,
+  "3024": CANCELLED,
+  "4031": CONNECTION_LOST,
+}
+
+const BY_CODE: Readonly<Record<string, string | undefined>> = {
+  ECONNREFUSED: UNREACHABLE,
+  ENOTFOUND: UNREACHABLE,
+  EHOSTUNREACH: UNREACHABLE,
+  ETIMEDOUT: UNREACHABLE,
+  ECONNRESET: CONNECTION_LOST,
+  EPIPE: CONNECTION_LOST,
+  PROTOCOL_CONNECTION_LOST: CONNECTION_LOST,
+  PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR: CONNECTION_LOST,
+  POOL_CLOSED: CLIENT_HAS_ENDED,
+  ER_POOL_ALREADY_CLOSED: CLIENT_HAS_ENDED,
+  ER_CMD_CONNECTION_CLOSED: CONNECTION_LOST,
+  ER_SOCKET_UNEXPECTED_CLOSE: CONNECTION_LOST,
+  ER_CMD_NOT_EXECUTED_DESTROYED: CONNECTION_LOST,
+  ER_CONNECTION_TIMEOUT: UNREACHABLE,
+  ER_SOCKET_TIMEOUT: CONNECTION_LOST,
+  ER_GET_CONNECTION_TIMEOUT:
+    "the pool had no connection in time: the server cannot be reached, or all connections are in use; see that it runs, or raise the pool's size",
+  ER_POOL_NO_CONNECTION: POOL_IS_FULL,
+}

@@ -1,0 +1,195 @@
+import type { Change, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
+import { type Connection, connectionOf, type MysqlClient, type Result } from "./mysql-clients.ts"
+import { adviceFor, DUPLICATE_KEY, isTransient, MIGRATED_BY_ANOTHER, numberOf } from "./mysql-failures.ts"
+import { inspectionSql, layoutIn, LAYOUTS, migrationSql, stepTo, type Table } from "./mysql-layouts.ts"
+import { type Query } from "./mysql-queries.ts"
+import { Statements, unpack } from "./mysql-statements.ts"
+import { quotedTable } from "./shared-names.ts"
+import { assertKnownOptions } from "./shared-options.ts"
+import type { SummaryRow } from "./shared-rows.ts"
+import {
+  EngineStore,
+  type FoundCells,
+  type FoundRow,
+  foundRow,
+  type SqlEngine,
+  type SqlStore,
+  type SummaryCells,
+  summaryRow,
+} from "./shared-sql.ts"
+
+export type { MariadbClient, Mysql2CallbackClient, Mysql2Client, MysqlClient } from "./mysql-clients.ts"
+export type { SqlStore } from "./shared-sql.ts"
+
+export interface MysqlStoreOptions {
+  /** Default `"sessions"`; may name a database: `"auth.sessions"`. */
+  readonly table?: string | undefined
+  /** Whether the server keeps the statements prepared, which is the default. `false` for a proxy that cannot. */
+  readonly prepare?: boolean | undefined
+}
+
+/**
+ * Keeps sessions in MySQL 8.0.17 or later, or MariaDB 10.6 or later, through a pool or connection of mysql2 (with promises or callbacks) or of the `mariadb`
+ * driver. It makes its table when `migrate()` is called. Every operation is one statement outside of any transaction of yours.
+ */
+export function mysqlStore(client: MysqlClient, options: MysqlStoreOptions = {}): SqlStore {
+  return new EngineStore(new MysqlEngine(client, options))
+}
+
+/** How often a row is tried to be created: the sweep may remove an expired one between two looks at it. */
+const MAX_TRIES = 3
+
+class MysqlEngine implements SqlEngine {
+  readonly name = "mysql"
+  readonly #table: Table
+  readonly #connection: Connection
+  readonly #statements: Statements
+
+  constructor(client: MysqlClient, options: MysqlStoreOptions) {
+    assertKnownOptions("mysqlStore", options, ["table", "prepare"])
+    const { table = "sessions", prepare = true } = options
+    this.#table = quotedTable(table, "`")
+    this.#connection = connectionOf(client, prepare)
+    this.#statements = new Statements(this.#table.quoted)
+  }
+
+  migrationSql(): string {
+    return migrationSql(this.#table)
+  }
+
+  migrate(): Promise<void> {
+    return migrate(this.#connection, this.#table)
+  }
+
+  async create(id: SessionId, record: NewRecord): Promise<boolean> {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      try {
+        await this.#run(this.#statements.insert(newRowId(), id, record))
+        return true
+      } catch (error) {
+        if (numberOf(error) !== DUPLICATE_KEY) throw error
+      }
+      if (await this.#changes(this.#statements.replace(id, record))) return true
+      if ((await this.find(id)) !== undefined) return false
+    }
+    return false
+  }
+
+  async find(id: SessionId): Promise<FoundRow | undefined> {
+    const { rows } = await this.#run(this.#statements.find(id))
+    return rows[0] && foundRow(rows[0] as unknown as FoundCells)
+  }
+
+  async update(id: SessionId, change: Change, ifVersion: number | undefined): Promise<Written | undefined> {
+    return this.#writtenOf(id, await this.#run(this.#statements.update(id, change, ifVersion)))
+  }
+
+  async touch(id: SessionId): Promise<Written | undefined> {
+    return this.#writtenOf(id, await this.#run(this.#statements.touch(id)))
+  }
+
+  async move(
+    oldId: SessionId,
+    newId: SessionId,
+    change: Change,
+    ifVersion: number | undefined,
+    tombstone: MoveTombstone,
+  ): Promise<Written | "taken" | undefined> {
+    const move = this.#statements.move(newRowId(), oldId, newId, change, ifVersion, tombstone)
+    try {
+      return await this.#writtenOf(newId, await this.#run(move))
+    } catch (error) {
+      if (numberOf(error) === DUPLICATE_KEY) return "taken"
+      throw error
+    }
+  }
+
+  remove(id: SessionId): Promise<boolean> {
+    return this.#changes(this.#statements.remove(id))
+  }
+
+  removeExpired(id: SessionId): Promise<boolean> {
+    return this.#changes(this.#statements.removeExpired(id))
+  }
+
+  end(id: SessionId, ttl: number): Promise<boolean> {
+    return this.#changes(this.#statements.end(id, ttl))
+  }
+
+  /**
+   * Looks without a lock, and then names the rows by their key: a statement that found them by the index would lock the gaps between them, where
+   * new sessions want to go, and those that it passed over. Several sweeps find the same rows; each is counted by the one that removes it.
+   */
+  async sweep(limit: number): Promise<{ removed: number; isDone: boolean }> {
+    const { rows } = await this.#connection.runOnce(this.#statements.due(limit).sql)
+    const over: string[] = []
+    const extended: string[] = []
+    for (const [rowId, isOver] of rows) (Number(isOver) === 1 ? over : extended).push(String(rowId))
+    let removed = 0
+    if (over.length > 0) {
+      removed = (await this.#connection.runOnce(this.#statements.removeDue(over).sql)).affectedRows
+    }
+    if (extended.length > 0) await this.#connection.runOnce(this.#statements.putOff(extended).sql)
+    return { removed, isDone: rows.length < limit }
+  }
+
+  async list(userId: string): Promise<SummaryRow[]> {
+    const { rows } = await this.#run(this.#statements.list(userId))
+    return rows.map((row) => summaryRow(row as unknown as SummaryCells))
+  }
+
+  async endByUser(userId: string, except: SessionId | undefined, ttl: number | undefined): Promise<number> {
+    return (await this.#run(this.#statements.endByUser(userId, except, ttl))).affectedRows
+  }
+
+  isTransient(error: unknown): boolean {
+    return isTransient(error)
+  }
+
+  adviceFor(error: unknown): string | undefined {
+    return adviceFor(error, this.#table.quoted)
+  }
+
+  #run({ sql, values }: Query): Promise<Result> {
+    return this.#connection.run(sql, values)
+  }
+
+  /** For statements that change each row they find, so that it does not matter which of the two the driver counts. */
+  async #changes(query: Query): Promise<boolean> {
+    return (await this.#run(query)).affectedRows > 0
+  }
+
+  /** Not the number of rows tells whether there was one: a row that keeps its values counts with some connections and not with others. */
+  async #writtenOf(id: SessionId, { insertId }: Result): Promise<Written | undefined> {
+    if (Number(insertId) === 0) return undefined
+    const written = unpack(insertId)
+    if (written !== undefined) return written
+    const row = await this.find(id)
+    return row && { version: Number(row.version), expiresIn: Number(row.deadline) - row.now }
+  }
+}
+
+/** Larger with time, so that rows are added at the end; a clash is one in a million for two in the same millisecond, and is tried again. */
+function newRowId(): string {
+  const random = Math.floor(Math.random() * 1e6)
+  return `${Date.now()}${String(random).padStart(6, "0")}`
+}
+
+async function migrate(connection: Connection, table: Table, layouts = LAYOUTS): Promise<void> {
+  for (let found = -1; ;) {
+    const { rows } = await connection.runOnce(inspectionSql(table))
+    const layout = rows[0] === undefined ? 0 : layoutIn(String(rows[0][0]))
+    if (layout === undefined)
+      throw Object.assign(new Error("There is a table of this name that is not of coatcheck."), {
+        errno: 1050,
+      })
+    if (layout >= layouts.length) return
+    if (layout === found) throw new Error("The table's layout has not changed.")
+    found = layout
+    try {
+      await connection.runOnce(stepTo(layout + 1, table, layouts))
+    } catch (error) {
+      if (!MIGRATED_BY_ANOTHER.includes(numberOf(error))) throw error
+    }
+  }
+}
