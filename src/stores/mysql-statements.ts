@@ -122,9 +122,9 @@ export class Statements {
       ORDER BY last_seen_at DESC, created_at DESC`
   }
 
-  /** The rows whose time seems to have come, and whether it has. */
+  /** The rows whose time seems to have come, and whether it has. Their keys are larger than a number of JavaScript can hold. */
   due(limit: number): Query {
-    return query`SELECT row_id, deadline <= ${NOW} FROM ${this.#table} WHERE sweep_at <= ${NOW} ORDER BY sweep_at LIMIT ${raw(String(limit))}`
+    return query`SELECT CAST(row_id AS CHAR), deadline <= ${NOW} FROM ${this.#table} WHERE sweep_at <= ${NOW} ORDER BY sweep_at LIMIT ${raw(String(limit))}`
   }
 
   removeDue(rowIds: readonly string[]): Query {

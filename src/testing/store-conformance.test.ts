@@ -252,6 +252,7 @@ const mutants: Record<string, (store: SessionStore, clock: FakeClock) => Partial
     listByUser: async (userId) => (await store.listByUser(userId)).toReversed(),
   }),
   "ignores the sweep's limit": (store) => ({ deleteExpired: () => store.deleteExpired() }),
+  "sweeps nothing": (_store) => ({ deleteExpired: async () => 0 }),
   "sweeps nothing but says so": (_store) => ({ deleteExpired: async () => 3 }),
   "says undefined for what has ended": (store) => ({
     load: async (id) => {

@@ -18,6 +18,8 @@ export interface StoreHarness {
   readonly advance: (milliseconds: number) => Promise<void> | void
   /** Whether `advance` is exact and time stands still otherwise, so that boundaries can be tested to the millisecond. */
   readonly precise: boolean
+  /** Whether the engine removes what has expired by itself, so that `deleteExpired` finds nothing. Default false. */
+  readonly expiresByItself?: boolean | undefined
   /** Another connection to the same data, as another process would have. */
   connect?: (() => Promise<SessionStore>) | undefined
   /** Overwrites the stored state of a record with what the store could not have written. */
@@ -142,6 +144,11 @@ export async function expectRejects<E extends SessionError>(
     throw new Error(`expected a ${type.name}, got ${String(error)}`, { cause: error })
   }
   throw new Error(`expected a ${type.name}, but it resolved to ${shown(value)}`)
+}
+
+/** How many records `deleteExpired` is to remove, where so many have expired. */
+export function swept({ expiresByItself }: StoreHarness, expired: number): number {
+  return expiresByItself === true ? 0 : expired
 }
 
 /** How many settled in each way. */
