@@ -29,6 +29,8 @@ const config: ViteUserConfig = defineConfig({
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Laws about time mostly wait, and so wait together.
+    maxConcurrency: 40,
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
@@ -43,6 +45,16 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "unit",
           include: ["src/**/*.test.ts", "test/*.test.ts", "test/guarantees/**/*.test.ts"],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "stores",
+          include: ["test/stores/**/*.test.ts", "test/support/servers/*.test.ts"],
+          globalSetup: "test/support/servers/global-setup.ts",
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -67,7 +67,8 @@ class PostgresEngine implements SqlEngine {
   }
 
   async migrate(): Promise<void> {
-    await this.#connection.script(this.migrationSql())
+    // Who has waited for another server must see what that one has made, whatever the isolation is set to.
+    await this.#connection.script(`BEGIN ISOLATION LEVEL READ COMMITTED;\n${this.migrationSql()}COMMIT;`)
   }
 
   async create(id: SessionId, record: NewRecord): Promise<boolean> {

@@ -307,12 +307,12 @@ export const lifetimeLaws: readonly Law[] = [
       const { store, put, advance } = context
       await drain(context)
       const extended: string[] = []
-      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 4000 }))
+      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 8000 }))
       await advance(1)
-      await put({ idleTtl: 4000 })
-      await advance(2500)
+      await put({ idleTtl: 8000 })
+      await advance(5000)
       for (const id of extended) await store.updateTtl(id)
-      await advance(2000)
+      await advance(4000)
       const counts = [await store.deleteExpired({ limit: 2 }), await store.deleteExpired({ limit: 2 })]
       expectEqual(counts, [swept(context, 1), 0], "removed")
       for (const id of extended) await expectAlive(context, id)

@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterAll, beforeAll, test } from "vitest"
+import { type StoreCase, storeConformance, type StoreHarness } from "coatcheck/testing"
+import { describeOn, freshDatabase, type FreshDatabase } from "../support/servers/databases.ts"
+import type { Engine } from "../support/servers/server.ts"
+import type { Client, ClientOptions, OpenClient } from "./clients.ts"
+
+export interface Setting extends ClientOptions {
+  /** The store's own option. */
+  readonly prepare?: boolean
+  /** A server in between. */
+  readonly through?: (database: FreshDatabase) => Promise<FreshDatabase>
+}
+
+/** Runs the store's laws on a server, with two pools, and a table for each law. */
+export function describeLaws(engine: Engine, name: string, open: OpenClient, setting: Setting = {}): void {
+  const tests = (): void => {
+    const laws = lawsOn(async () => {
+      const made = await freshDatabase(engine)
+      const database = setting.through === undefined ? made : await setting.through(made)
+      const { drop, ...facts } = database
+      const clients = [await open(facts, setting), await open(facts, setting)] as const
+      const close = async (): Promise<void> => {
+        await Promise.all(clients.map((client) => client.close()))
+        await drop()
+      }
+      return { clients, close }
+    }, setting)
+    laws()
+  }
+  describeOn(engine, name, tests)
+}
+
+interface Opened {
+  readonly clients: readonly [Client, Client]
+  close(): Promise<void>
+}
+
+export function lawsOn(open: () => Promise<Opened>, setting: Setting = {}): () => void {
+  return () => {
+    let opened: Opened | undefined
+    let tables = 0
+    beforeAll(async () => {
+      opened = await open()
+    })
+    afterAll(() => opened?.close())
+
+    const harness = async (table: string): Promise<StoreHarness> => {
+      const [first, second] = (opened as Opened).clients
+      const options = { table, ...(setting.prepare === undefined ? undefined : { prepare: setting.prepare }) }
+      const store = first.store(options)
+      await store.migrate()
+      return {
+        store,
+        precise: false,
+        advance: (milliseconds) => sleep(milliseconds),
+        connect: async () => second.store(options),
+        corrupt: async (id) => {
+          await first.run(`UPDATE ${table} SET state = '[1]' WHERE id = '${id}'`)
+        },
+        close: () => undefined,
+      }
+    }
+    const shared = storeConformance(() => harness("sessions"), { precise: false })
+    const alone = storeConformance(() => harness(`sessions_${++tables}`), { precise: false })
+
+    for (const [index, law] of shared.entries()) {
+      // A sweep would count what other laws have left.
+      const sweeps = /deleteExpired|sweep/.test(law.name)
+      test.concurrent(law.name, sweeps ? (alone[index] as StoreCase).run : law.run)
+    }
+  }
+}

@@ -1,0 +1,3 @@
+import { describeEnvironments } from "./environments-mysql.ts"
+
+describeEnvironments("mariadb")
