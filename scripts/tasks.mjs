@@ -99,4 +99,5 @@ export const tasks = {
   "test:runtimes": built(otherNodeVersions, vitest("--project", "runtimes", "--passWithNoTests")),
   "test:package": built(otherNodeVersions, vitest("--project", "package")),
   bench: built(tool("node", "bench/micro/index.ts")),
+  "bench:stores": built(tool("node", "bench/stores/index.ts")),
 }

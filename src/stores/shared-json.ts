@@ -39,7 +39,7 @@ export function fromEngineText(text: string): string {
   if (!text.includes(ESCAPE)) return text
   return text
     .replace(DEEP, (_match, content: string) => JSON.parse(`"${content}"`) as string)
-    .replace(ESCAPED, String.raw`\u$1`)
+    .replace(ESCAPED, "\\u$1")
 }
 
 function escapeSuspect(found: string): string {
