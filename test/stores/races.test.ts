@@ -77,11 +77,11 @@ function describeRaces(engine: Engine, level: string, open: OpenClient, session:
     })
 
     test("G5: no rotation escapes a deletion by user, in 20 rounds of 10 sessions that rotate all the time", async () => {
-      for (let round = 0; round < 20; round++) {
+      for (let count = 0; count < 20; count++) {
         const user = freshUser()
         const ids = Array.from({ length: 10 }, freshId)
         await Promise.all(ids.map((id) => store.create(id, newRecord({ userId: user }))))
-        let isOver = false
+        const turn = { isOver: false }
         const rotate = async (first: string): Promise<void> => {
           for (let id = first; !isOver;) {
             const next = freshId()
@@ -93,7 +93,7 @@ function describeRaces(engine: Engine, level: string, open: OpenClient, session:
         await new Promise((resolve) => setTimeout(resolve, 5 * Math.random()))
         expect(await store.deleteByUser(user, { tombstone: { ttl: HOUR } })).toBe(10)
         const left = await store.listByUser(user)
-        isOver = true
+        turn.isOver = true
         await Promise.all(rotations)
         expect(left).toEqual([])
         expect(await store.listByUser(user)).toEqual([])
@@ -105,21 +105,21 @@ function describeRaces(engine: Engine, level: string, open: OpenClient, session:
         const user = freshUser()
         const [kept, ...others] = Array.from({ length: 5 }, freshId) as [string, ...string[]]
         await Promise.all([kept, ...others].map((id) => store.create(id, newRecord({ userId: user }))))
-        let [id, isOver] = [kept, false]
+        const race = { id: kept, isOver: false }
         const rotate = async (): Promise<void> => {
-          while (!isOver) {
+          while (!race.isOver) {
             const next = freshId()
-            await store.changeId(id, next, move())
-            id = next
+            await store.changeId(race.id, next, move())
+            race.id = next
           }
         }
         const rotation = rotate()
-        const except = id
+        const except = race.id
         await new Promise((resolve) => setTimeout(resolve, 5 * Math.random()))
         expect(await store.deleteByUser(user, { except, tombstone: { ttl: HOUR } })).toBe(4)
-        isOver = true
+        race.isOver = true
         await rotation
-        expect((await store.listByUser(user)).map((each) => each.id)).toEqual([id])
+        expect((await store.listByUser(user)).map((each) => each.id)).toEqual([race.id])
       }
     })
 

@@ -28,9 +28,9 @@ const sessions = createSessions({
 })
 
 let done = 0
-let isEnded = false
+const race = { isEnded: false }
 const rest = Array.from({ length: requests }, (_, index) => index)
-while (rest.length > 0 && !isEnded) await Promise.all(rest.splice(0, AT_ONCE).map(requestUnlessEnded))
+while (rest.length > 0 && !race.isEnded) await Promise.all(rest.splice(0, AT_ONCE).map(requestUnlessEnded))
 process.stdout.write(String(done))
 await client.close()
 
@@ -39,7 +39,7 @@ async function requestUnlessEnded(index: number): Promise<void> {
     await request(index)
   } catch (error) {
     if ((error as { code?: unknown }).code !== "ERR_SESSION_ENDED") throw error
-    isEnded = true
+    race.isEnded = true
   }
 }
 

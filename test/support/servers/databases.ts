@@ -3,13 +3,17 @@ import pg from "pg"
 import { describe, inject } from "vitest"
 import type { Address, Engine } from "./server.ts"
 
-const names: Readonly<Record<Engine, string>> = { postgres: "PostgreSQL", mariadb: "MariaDB", mysql: "MySQL" }
+const engines: Readonly<Record<Engine, { name: string; program: string }>> = {
+  postgres: { name: "PostgreSQL", program: "postgres" },
+  mariadb: { name: "MariaDB", program: "mariadbd" },
+  mysql: { name: "MySQL", program: "mysqld" },
+}
 
-/** `describe` for tests that need a server; they are skipped where its program is not installed. */
-export function describeOn(engine: Engine, name: string, tests: () => void): void {
-  const title = `${names[engine]}: ${name}`
-  if (serverOf(engine) === null) describe.skip(`${title} (the server is not installed)`, tests)
-  else describe(title, tests)
+/** `describe` for tests that need a server; they are skipped where its program is not installed, or was left out by `COATCHECK_SERVERS`. */
+export function describeOn(engine: Engine, title: string, tests: () => void): void {
+  const { name, program } = engines[engine]
+  const isMissing = serverOf(engine) === null
+  describe.skipIf(isMissing)(`${name}: ${title}${isMissing ? ` (no ${program} here)` : ""}`, tests)
 }
 
 export interface FreshDatabase extends Address {
@@ -21,7 +25,7 @@ let count = 0
 /** An empty database on the server of this test run. */
 export async function freshDatabase(engine: Engine): Promise<FreshDatabase> {
   const server = serverOf(engine)
-  if (server === null) throw new Error(`${names[engine]} does not run.`)
+  if (server === null) throw new Error(`${engines[engine].name} does not run.`)
   const database = `test_${process.pid}_${Date.now().toString(36)}_${++count}`
   await execute(engine, server, `CREATE DATABASE ${database}`)
   return {
@@ -37,10 +41,18 @@ export async function execute(engine: Engine, address: Address, sql: string): Pr
   if (engine === "postgres") {
     const client = new pg.Client({ ...address })
     await client.connect()
-    await client.query(sql).finally(() => client.end())
+    try {
+      await client.query(sql)
+    } finally {
+      await client.end()
+    }
   } else {
     const connection = await mysql.createConnection({ ...address })
-    await connection.query(sql).finally(() => connection.end())
+    try {
+      await connection.query(sql)
+    } finally {
+      await connection.end()
+    }
   }
 }
 
