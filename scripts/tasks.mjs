@@ -75,6 +75,19 @@ async function otherNodeVersions({ root }) {
 
 const vitest = (...fixed) => tool("vitest", "run", ...fixed)
 
+/** What only a database server can put to the test. */
+const onServers = ["src/stores/mysql*.ts", "src/stores/postgres*.ts", "src/stores/shared-sql.ts"]
+
+/** A machine without the servers has nothing to measure; CI has them all. */
+function storeCoverage() {
+  if (["", "0", "false"].includes(process.env.CI ?? "")) return []
+  return [
+    "--coverage",
+    "--coverage.reportsDirectory=coverage/stores",
+    ...onServers.map((file) => `--coverage.include=${file}`),
+  ]
+}
+
 /**
  * What `npm run <name>` does.
  * @type {Record<string, (context) => Promise<{ code: number, output: string }>>}
@@ -92,9 +105,18 @@ export const tasks = {
   "format:check": tool("oxfmt", "--check"),
   "check:unused": tool("knip"),
   "check:package": built(checkTarball),
-  "test:types": tool("tsc", "-p", "test/types/tsconfig.json"),
+  "test:types": inOrder(
+    tool("tsc", "-p", "test/types/tsconfig.json"),
+    tool("tsc", "-p", "test/types/pglite/tsconfig.json"),
+  ),
   "test:file": vitest(),
-  "test:unit": vitest("--project", "unit", "--coverage"),
+  "test:unit": vitest(
+    "--project",
+    "unit",
+    "--coverage",
+    ...onServers.map((file) => `--coverage.exclude=${file}`),
+  ),
+  "test:stores": vitest("--project", "stores", ...storeCoverage()),
   "test:browser": built(vitest("--project", "browser")),
   "test:runtimes": built(otherNodeVersions, vitest("--project", "runtimes", "--passWithNoTests")),
   "test:package": built(otherNodeVersions, vitest("--project", "package")),

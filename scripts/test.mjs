@@ -7,7 +7,7 @@ import { tasks } from "./tasks.mjs"
 const checks = ["check:types", "lint", "format:check", "test:types", "check:unused", "check:package"]
 
 /** Vitest projects: one after the other, because some of them measure time. */
-const suites = ["test:unit", "test:browser", "test:runtimes", "test:package"]
+const suites = ["test:unit", "test:stores", "test:browser", "test:runtimes", "test:package"]
 
 /** Runs every check and every test, whatever fails on the way, and sums up. */
 export async function testEverything(context) {

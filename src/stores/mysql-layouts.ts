@@ -1,3 +1,7 @@
+import type { Connection } from "./mysql-clients.ts"
+import { MIGRATED_BY_ANOTHER, numberOf, TABLE_EXISTS } from "./mysql-failures.ts"
+import type { Table } from "./shared-names.ts"
+
 /**
  * What leads from each layout of the table to the next; the first from nothing. A layout that has been released is never edited: what is
  * to change is a new one at the end, as one statement that also sets the table's comment, so that no server ever sees half of it.
@@ -41,29 +45,52 @@ export const LAYOUTS: readonly Layout[] = [
 /** @param table quoted, with its schema if it has one */
 export type Layout = (table: string, comment: string) => string
 
-export interface Table {
-  readonly schema: string | undefined
-  readonly name: string
-  readonly quoted: string
-}
-
-export function commentOf(layout: number): string {
+function commentOf(layout: number): string {
   return `coatcheck layout ${layout}`
 }
 
 /** The layout that a table's comment tells; undefined if the table is not coatcheck's. */
-export function layoutIn(comment: string): number | undefined {
+function layoutIn(comment: string): number | undefined {
   const found = /^coatcheck layout ([0-9]+)/.exec(comment)
   return found === null ? undefined : Number(found[1])
 }
 
-export function stepTo(layout: number, table: Table, layouts: readonly Layout[]): string {
+function stepTo(layout: number, table: Table, layouts: readonly Layout[]): string {
   return (layouts[layout - 1] as Layout)(table.quoted, commentOf(layout))
 }
 
 /** Which layout the table has. */
-export function inspectionSql({ schema, name }: Table): string {
+function inspectionSql({ schema, name }: Table): string {
   return `SELECT table_comment FROM information_schema.tables WHERE table_schema = ${schema === undefined ? "DATABASE()" : `'${schema}'`} AND table_name = '${name}'`
+}
+
+/** Goes on from the layout it finds, one statement after the other; where another server has been faster, it looks again. */
+export async function migrate(
+  connection: Connection,
+  table: Table,
+  layouts: readonly Layout[] = LAYOUTS,
+): Promise<void> {
+  for (let before = -1; ;) {
+    const { rows } = await connection.runOnce(inspectionSql(table))
+    const layout = rows[0] === undefined ? 0 : layoutIn(String(rows[0][0]))
+    if (layout === undefined) throw new ForeignTable()
+    if (layout >= layouts.length) return
+    if (layout === before) throw new Error("The table's layout has not changed.")
+    before = layout
+    try {
+      await connection.runOnce(stepTo(layout + 1, table, layouts))
+    } catch (error) {
+      if (!MIGRATED_BY_ANOTHER.includes(numberOf(error))) throw error
+    }
+  }
+}
+
+class ForeignTable extends Error {
+  readonly errno: number = TABLE_EXISTS
+
+  constructor() {
+    super("There is a table of this name that is not of coatcheck.")
+  }
 }
 
 /** For a tool or a person: each step looks whether it is its turn, for MySQL knows no `ADD COLUMN IF NOT EXISTS`. */

@@ -1,10 +1,10 @@
 import type { Change, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
 import { type Connection, connectionOf, type MysqlClient, type Result } from "./mysql-clients.ts"
-import { adviceFor, DUPLICATE_KEY, isTransient, MIGRATED_BY_ANOTHER, numberOf } from "./mysql-failures.ts"
-import { inspectionSql, layoutIn, LAYOUTS, migrationSql, stepTo, type Table } from "./mysql-layouts.ts"
+import { adviceFor, DUPLICATE_KEY, isTransient, numberOf } from "./mysql-failures.ts"
+import { migrate, migrationSql } from "./mysql-layouts.ts"
 import { type Query } from "./mysql-queries.ts"
 import { Statements, unpack } from "./mysql-statements.ts"
-import { quotedTable } from "./shared-names.ts"
+import { tableOf, type Table } from "./shared-names.ts"
 import { assertKnownOptions } from "./shared-options.ts"
 import type { SummaryRow } from "./shared-rows.ts"
 import {
@@ -48,7 +48,7 @@ class MysqlEngine implements SqlEngine {
   constructor(client: MysqlClient, options: MysqlStoreOptions) {
     assertKnownOptions("mysqlStore", options, ["table", "prepare"])
     const { table = "sessions", prepare = true } = options
-    this.#table = quotedTable(table, "`")
+    this.#table = tableOf(table, "`")
     this.#connection = connectionOf(client, prepare)
     this.#statements = new Statements(this.#table.quoted)
   }
@@ -173,23 +173,4 @@ class MysqlEngine implements SqlEngine {
 function newRowId(): string {
   const random = Math.floor(Math.random() * 1e6)
   return `${Date.now()}${String(random).padStart(6, "0")}`
-}
-
-async function migrate(connection: Connection, table: Table, layouts = LAYOUTS): Promise<void> {
-  for (let found = -1; ;) {
-    const { rows } = await connection.runOnce(inspectionSql(table))
-    const layout = rows[0] === undefined ? 0 : layoutIn(String(rows[0][0]))
-    if (layout === undefined)
-      throw Object.assign(new Error("There is a table of this name that is not of coatcheck."), {
-        errno: 1050,
-      })
-    if (layout >= layouts.length) return
-    if (layout === found) throw new Error("The table's layout has not changed.")
-    found = layout
-    try {
-      await connection.runOnce(stepTo(layout + 1, table, layouts))
-    } catch (error) {
-      if (!MIGRATED_BY_ANOTHER.includes(numberOf(error))) throw error
-    }
-  }
 }

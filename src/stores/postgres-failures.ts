@@ -12,33 +12,41 @@ export function isTransient(error: unknown): boolean {
 /** By SQLSTATE, or by the code of the driver or of Node.js. */
 export function adviceFor(error: unknown, table: string): string | undefined {
   const code = codeOf(error)
-  if (typeof code === "string") {
-    const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)]
-    if (advice !== undefined) return advice.replace("TABLE", table)
-  }
-  // node-postgres gives these no code.
+  const known = typeof code === "string" ? (ADVICE[code] ?? ADVICE[code.slice(0, 2)]) : undefined
+  return (known ?? adviceForMessage(error))?.replace("TABLE", table)
+}
+
+/** node-postgres gives its own errors no code. */
+function adviceForMessage(error: unknown): string | undefined {
   const message = error instanceof Error ? error.message : ""
-  if (/timeout exceeded when trying to connect/.test(message)) return POOL_IS_FULL
-  if (/after calling end|has been closed|is closed|not queryable|was closed/i.test(message))
-    return CLIENT_HAS_ENDED
-  if (/connection terminated|connection ended|ECONNRESET/i.test(message)) return CONNECTION_LOST
-  return undefined
+  return MESSAGES.find(([pattern]) => pattern.test(message))?.[1]
 }
 
 const POOL_IS_FULL =
   "the pool had no free connection in time; raise its size, or look for connections that are not given back"
 const CLIENT_HAS_ENDED = "the client has been ended; give the store one that is open"
+const CLIENT_IS_BROKEN =
+  "the client has lost its connection, and makes no new one; give the store a pool, which does"
 const CONNECTION_LOST =
   "the connection was lost, so it is not known whether this was carried out; the next request connects anew"
 const UNREACHABLE = "the server cannot be reached; see that it runs and that host and port are right"
-const RESTARTING = "the server is shutting down or starting; the next request tries again"
+const STARTING = "the server is starting or shutting down; the next request tries again"
 const READ_ONLY = "the server is read-only, as a replica is; sessions are written, so connect to the primary"
+const REFUSED = "the server refused the user or the password"
+const CANCELLED = "the server cancelled the statement (statement_timeout); the next request tries again"
+const OTHER_LAYOUT =
+  "the table TABLE has an older layout, or another one; call migrate(), or run migrationSql()"
 
 /** By whole code, or by the class that its first two characters are. */
 const ADVICE: Readonly<Record<string, string | undefined>> = {
   "42P01": "the table TABLE does not exist; call migrate(), or run migrationSql()",
   "3F000": "the schema of TABLE does not exist; create it, then call migrate()",
-  "42703": "the table TABLE has an older layout, or another one; call migrate(), or run migrationSql()",
+  "3D000": "the database does not exist; create it, then call migrate()",
+  "23502": OTHER_LAYOUT,
+  "42703": OTHER_LAYOUT,
+  "42804": OTHER_LAYOUT,
+  "42883": OTHER_LAYOUT,
+  "42P10": OTHER_LAYOUT,
   "42P07": "there is a table TABLE that is not of coatcheck; choose another name with the option table",
   "42501":
     "the database user may not do this; grant SELECT, INSERT, UPDATE and DELETE on TABLE, and CREATE for migrate()",
@@ -50,17 +58,21 @@ const ADVICE: Readonly<Record<string, string | undefined>> = {
   "25P02":
     "the client is inside a transaction that has failed; give the store a client of its own, or a pool",
   "53300": "the server has no connection left; lower the pools' sizes, or put a pooler between",
-  "57014": "the server cancelled the statement (statement_timeout); the next request tries again",
   "55P03": "another transaction holds the row for too long (lock_timeout)",
-  "57P01": RESTARTING,
-  "57P02": RESTARTING,
-  "57P03": RESTARTING,
-  "28": "the server refused the user or the password",
+  "57014": CANCELLED,
+  "57P01": CONNECTION_LOST,
+  "57P02": CONNECTION_LOST,
+  "57P03": STARTING,
+  "57P05": CONNECTION_LOST,
+  "28": REFUSED,
   "53": "the server has no room or memory left",
   "08": CONNECTION_LOST,
   ECONNREFUSED: UNREACHABLE,
+  ENOENT: UNREACHABLE,
   ENOTFOUND: UNREACHABLE,
+  EAI_AGAIN: UNREACHABLE,
   EHOSTUNREACH: UNREACHABLE,
+  ENETUNREACH: UNREACHABLE,
   ETIMEDOUT: UNREACHABLE,
   ECONNRESET: CONNECTION_LOST,
   EPIPE: CONNECTION_LOST,
@@ -69,3 +81,14 @@ const ADVICE: Readonly<Record<string, string | undefined>> = {
   CONNECTION_ENDED: CLIENT_HAS_ENDED,
   CONNECT_TIMEOUT: UNREACHABLE,
 }
+
+/** The first that fits. */
+const MESSAGES: readonly (readonly [RegExp, string])[] = [
+  [/timeout exceeded when trying to connect/, POOL_IS_FULL],
+  [/due to connection timeout|^timeout expired/i, UNREACHABLE],
+  [/connection error and is not queryable/, CLIENT_IS_BROKEN],
+  [/after calling end|has been closed|is closed|was closed/i, CLIENT_HAS_ENDED],
+  [/connection terminated|connection ended/i, CONNECTION_LOST],
+  [/query read timeout/i, "the driver waited no longer (query_timeout), so it is not known whether this was carried out"],
+  [/password must be a/i, REFUSED],
+]

@@ -4,7 +4,7 @@ import { adviceFor, codeOf, isTransient } from "./postgres-failures.ts"
 import { migrationSql } from "./postgres-layouts.ts"
 import { Statements } from "./postgres-statements.ts"
 import { toEngineKey, toEngineObject } from "./shared-json.ts"
-import { quotedTable } from "./shared-names.ts"
+import { tableOf } from "./shared-names.ts"
 import { assertKnownOptions } from "./shared-options.ts"
 import type { Integer, SummaryRow } from "./shared-rows.ts"
 import {
@@ -57,7 +57,7 @@ class PostgresEngine implements SqlEngine {
   constructor(client: PostgresClient, options: PostgresStoreOptions) {
     assertKnownOptions("postgresStore", options, ["table", "prepare"])
     const { table = "sessions", prepare = true } = options
-    this.#table = quotedTable(table, '"').quoted
+    this.#table = tableOf(table, '"').quoted
     this.#connection = connectionOf(client)
     this.#statements = new Statements(this.#table, prepare)
   }

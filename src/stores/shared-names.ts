@@ -3,11 +3,16 @@ import { ConfigError } from "../errors.ts"
 /** PostgreSQL cuts names at 63 bytes, and an index is named after its table. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,53}$/
 
-/** A table's name, or its schema's and its own, each quoted. @throws {ConfigError} for what would have to be escaped. */
-export function quotedTable(
-  table: unknown,
-  quote: '"' | "`",
-): { schema: string | undefined; name: string; quoted: string } {
+export interface Table {
+  /** The schema, which MySQL calls a database; undefined: the connection's. */
+  readonly schema: string | undefined
+  readonly name: string
+  /** As it stands in SQL. */
+  readonly quoted: string
+}
+
+/** The table an option names. @throws {ConfigError} for what would have to be escaped. */
+export function tableOf(table: unknown, quote: '"' | "`"): Table {
   const parts = typeof table === "string" ? table.split(".") : []
   const [first = "", second] = parts
   if (parts.length > 2 || !parts.every((part) => NAME.test(part)) || first === "") {

@@ -43,8 +43,15 @@ export type OpenClient = (database: DatabaseFacts, options?: ClientOptions) => P
 
 export const postgresDrivers: Readonly<Record<string, OpenClient>> = {
   "node-postgres": async (database, { size = 10, session = [], options = {} } = {}) => {
-    const pool = new pg.Pool({ ...database, max: size, ...options })
-    pool.on("connect", (client) => void session.map((sql) => client.query(sql)))
+    const startup = Object.entries(settingsOf(session)).map(
+      ([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`,
+    )
+    const pool = new pg.Pool({
+      ...database,
+      max: size,
+      ...(startup.length === 0 ? undefined : { options: startup.join(" ") }),
+      ...options,
+    })
     // Without this the end of an idle connection ends the process.
     pool.on("error", () => undefined)
     return ofPostgres(
@@ -54,13 +61,10 @@ export const postgresDrivers: Readonly<Record<string, OpenClient>> = {
     )
   },
   "postgres.js": async (database, { size = 10, session = [], options = {} } = {}) => {
-    const settings = Object.fromEntries(
-      session.map((sql) => /^SET (\w+) = '?(.*?)'?$/.exec(sql)?.slice(1) as [string, string]),
-    )
     const sql = postgres({
       ...database,
       max: size,
-      connection: settings,
+      connection: settingsOf(session),
       onnotice: () => undefined,
       ...options,
     })
@@ -115,6 +119,13 @@ export async function openPGlite(): Promise<Client> {
     database,
     (sql) => database.exec(sql),
     () => database.close(),
+  )
+}
+
+/** What `SET name = 'value'` sets, by name. */
+function settingsOf(session: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    session.map((sql) => /^SET (\w+) = '?(.*?)'?$/.exec(sql)?.slice(1) as [string, string]),
   )
 }
 

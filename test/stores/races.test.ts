@@ -83,7 +83,7 @@ function describeRaces(engine: Engine, level: string, open: OpenClient, session:
         await Promise.all(ids.map((id) => store.create(id, newRecord({ userId: user }))))
         const turn = { isOver: false }
         const rotate = async (first: string): Promise<void> => {
-          for (let id = first; !isOver;) {
+          for (let id = first; !turn.isOver;) {
             const next = freshId()
             await store.changeId(id, next, move({ grace: HOUR }))
             id = next
