@@ -1,3 +1,5 @@
+import { type Clock, wallClock } from "./clocks.ts"
+
 /** One way of doing what a trial is about. */
 export interface Subject {
   readonly name: string
@@ -21,6 +23,7 @@ export interface Conditions {
   readonly roundMs: number
   /** Called before each round, unmeasured. */
   readonly beforeRound: () => Promise<void>
+  readonly clock: Clock
 }
 
 const WARM_UP_ROUNDS = 2
@@ -32,18 +35,25 @@ const WARM_UP_CONCURRENCY = 32
  * of a trial run equally often, and usually as often as those of the others, so that a trial can go on with what the one before has made.
  */
 export async function measure(trials: readonly Trial[], conditions: Conditions): Promise<Results> {
-  const { concurrency, rounds, roundMs, beforeRound } = conditions
+  const { concurrency, rounds, roundMs, beforeRound, clock } = conditions
   const rehearsal = new Results()
   for (let round = 0; round < WARM_UP_ROUNDS; round++) {
     await beforeRound()
     // Wide at first, so that every connection is open and has prepared every statement.
-    await runRound(trials, round, WARM_UP_RUNS, round === 0 ? WARM_UP_CONCURRENCY : concurrency, rehearsal)
+    await runRound(
+      trials,
+      round,
+      WARM_UP_RUNS,
+      round === 0 ? WARM_UP_CONCURRENCY : concurrency,
+      rehearsal,
+      wallClock,
+    )
   }
   const runs = Math.max(2 * concurrency, Math.round((roundMs * 1000) / rehearsal.lastTotal()))
   const results = new Results()
   for (let round = 0; round < rounds; round++) {
     await beforeRound()
-    await runRound(trials, round, runs, concurrency, results)
+    await runRound(trials, round, runs, concurrency, results, clock)
   }
   return results
 }
@@ -54,24 +64,30 @@ async function runRound(
   runs: number,
   concurrency: number,
   results: Results,
+  clock: Clock,
 ): Promise<void> {
   for (const { name, subjects, share = 1 } of trials) {
     for (const offset of subjects.keys()) {
       const subject = subjects[(round + offset) % subjects.length] as Subject
-      results.add(name, subject.name, await timeOf(subject, Math.ceil(runs * share), concurrency), share)
+      results.add(
+        name,
+        subject.name,
+        await timeOf(subject, Math.ceil(runs * share), concurrency, clock),
+        share,
+      )
     }
   }
 }
 
-/** Microseconds from one completed run to the next, on average. */
-async function timeOf({ run }: Subject, runs: number, concurrency: number): Promise<number> {
+/** Microseconds by the clock from one completed run to the next, on average. */
+async function timeOf({ run }: Subject, runs: number, concurrency: number, clock: Clock): Promise<number> {
   let next = 0
   const work = async (): Promise<void> => {
     while (next < runs) await run(next++)
   }
-  const start = performance.now()
+  const start = clock()
   await Promise.all(Array.from({ length: concurrency }, work))
-  return ((performance.now() - start) * 1000) / runs
+  return (clock() - start) / runs
 }
 
 /** The times of all rounds. */

@@ -46,7 +46,7 @@ export async function openMysql({ address, hasDeadlineIndex }: StageOptions): Pr
   })
 
   await pool.query(`CREATE TABLE bare (
-    id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, user_id VARCHAR(256), state JSON NOT NULL,
+    id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, user_id VARCHAR(256) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, state JSON NOT NULL,
     version INT NOT NULL DEFAULT 1, deadline DATETIME(3) NOT NULL,
     KEY (user_id)${hasDeadlineIndex ? ", KEY (deadline)" : ""}
   ) ENGINE = InnoDB`)

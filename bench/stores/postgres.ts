@@ -43,7 +43,7 @@ export async function openPostgres({ address, hasDeadlineIndex }: StageOptions):
   const sql = postgres({ ...address, max: POOL_SIZE, onnotice: () => undefined })
 
   await pool.query(`CREATE TABLE bare (
-    id text COLLATE "C" PRIMARY KEY, user_id text, state jsonb NOT NULL, version bigint NOT NULL DEFAULT 1, deadline timestamptz NOT NULL
+    id text COLLATE "C" PRIMARY KEY, user_id text COLLATE "C", state jsonb NOT NULL, version bigint NOT NULL DEFAULT 1, deadline timestamptz NOT NULL
   )`)
   await pool.query("CREATE INDEX ON bare (user_id)")
   if (hasDeadlineIndex) await pool.query("CREATE INDEX ON bare (deadline)")

@@ -89,6 +89,9 @@ const MESSAGES: readonly (readonly [RegExp, string])[] = [
   [/connection error and is not queryable/, CLIENT_IS_BROKEN],
   [/after calling end|has been closed|is closed|was closed/i, CLIENT_HAS_ENDED],
   [/connection terminated|connection ended/i, CONNECTION_LOST],
-  [/query read timeout/i, "the driver waited no longer (query_timeout), so it is not known whether this was carried out"],
+  [
+    /query read timeout/i,
+    "the driver waited no longer (query_timeout), so it is not known whether this was carried out",
+  ],
   [/password must be a/i, REFUSED],
 ]

@@ -1,3 +1,5 @@
+import type { Connection } from "./postgres-clients.ts"
+
 /**
  * What leads from each layout of the table to the next; the first from nothing. A layout that has been released is never edited: what is
  * to change is a new one at the end.
@@ -32,6 +34,11 @@ export const LAYOUTS: readonly Layout[] = [
 
 /** @param table quoted, with its schema if it has one */
 export type Layout = (table: string) => string
+
+/** Whatever the isolation is set to: who has waited for another server must see what that one has made. */
+export function migrate(connection: Connection, table: string, layouts?: readonly Layout[]): Promise<void> {
+  return connection.script(`SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\n${migrationSql(table, layouts)}`)
+}
 
 /**
  * One statement, and so one transaction, that goes on from the layout it finds. The table's comment tells which one that is, and that the

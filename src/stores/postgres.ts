@@ -1,7 +1,7 @@
 import type { Change, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
 import { type Connection, connectionOf, type PostgresClient } from "./postgres-clients.ts"
 import { adviceFor, codeOf, isTransient } from "./postgres-failures.ts"
-import { migrationSql } from "./postgres-layouts.ts"
+import { migrate, migrationSql } from "./postgres-layouts.ts"
 import { Statements } from "./postgres-statements.ts"
 import { toEngineKey, toEngineObject } from "./shared-json.ts"
 import { tableOf } from "./shared-names.ts"
@@ -66,9 +66,8 @@ class PostgresEngine implements SqlEngine {
     return migrationSql(this.#table)
   }
 
-  async migrate(): Promise<void> {
-    // Who has waited for another server must see what that one has made, whatever the isolation is set to.
-    await this.#connection.script(`BEGIN ISOLATION LEVEL READ COMMITTED;\n${this.migrationSql()}COMMIT;`)
+  migrate(): Promise<void> {
+    return migrate(this.#connection, this.#table)
   }
 
   async create(id: SessionId, record: NewRecord): Promise<boolean> {

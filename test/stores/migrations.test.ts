@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import mysql from "mysql2/promise"
+import pg from "pg"
 import { afterEach, describe, expect, test } from "vitest"
 import { type SessionRecord, type SessionStore, StoreError } from "coatcheck"
 import { sqliteStore } from "coatcheck/sqlite"
 import { connectionOf } from "../../src/stores/mysql-clients.ts"
+import { connectionOf as connectionOfPostgres } from "../../src/stores/postgres-clients.ts"
 import * as mysqlLayouts from "../../src/stores/mysql-layouts.ts"
 import * as postgresLayouts from "../../src/stores/postgres-layouts.ts"
 import { tableOf } from "../../src/stores/shared-names.ts"
@@ -20,6 +22,12 @@ import { type Client, type DatabaseFacts, mysqlDrivers, type OpenClient, postgre
 const files = readdirSync(new URL("layouts", import.meta.url)).toSorted()
 const LEFT = "an-id-of-forty-three-characters-left-by-ann"
 const BEFORE = "an-id-of-forty-three-characters-moved-to-hr"
+
+/** Who waits for another server's migration must see what that one has made, though its snapshot may be older. */
+const repeatableRead = {
+  postgres: "SET default_transaction_isolation = 'repeatable read'",
+  mysql: "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+}
 
 function layoutsOf(kind: string): string[] {
   return files.filter((file) => file.startsWith(`${kind}-`))
@@ -74,7 +82,7 @@ function describeMigrations(engine: Engine, kind: "postgres" | "mysql", open: Op
     /** A connection to the test's database, which is new with the first. */
     async function connect(): Promise<Client> {
       if (drop === undefined) ({ drop, ...facts } = await freshDatabase(engine))
-      const client = await open(facts, { size: 2 })
+      const client = await open(facts, { size: 2, session: [repeatableRead[kind]] })
       clients.push(client)
       return client
     }
@@ -166,11 +174,13 @@ function describeMigrations(engine: Engine, kind: "postgres" | "mysql", open: Op
     })
 
     async function toLaterLayout(): Promise<void> {
-      const client = await connect()
       if (kind === "postgres") {
         const later = (table: string): string =>
           `ALTER TABLE ${table} ADD COLUMN note text NOT NULL DEFAULT 'later';`
-        await client.run(postgresLayouts.migrationSql('"sessions"', [...postgresLayouts.LAYOUTS, later]))
+        const pool = new pg.Pool({ ...facts, max: 1 })
+        const all = [...postgresLayouts.LAYOUTS, later]
+        await postgresLayouts.migrate(connectionOfPostgres(pool), '"sessions"', all)
+        await pool.end()
         return
       }
       const layouts = [
