@@ -1,10 +1,26 @@
 import type { Change, MoveTombstone, NewRecord, SessionId } from "../store.ts"
-import { list, NOTHING, NULL, number, query, type Query, raw, text } from "./mysql-queries.ts"
+import {
+  list,
+  NOTHING,
+  NULL,
+  number,
+  type Part,
+  query,
+  type Query,
+  raw,
+  sqlOf,
+  text,
+  valuesOf,
+} from "./mysql-queries.ts"
 import { toEngineKey, toEngineObject, toEngineText } from "./shared-json.ts"
-import { firstTtl, FOUND_COLUMNS, isMerge, SUMMARY_COLUMNS } from "./shared-sql.ts"
+import { firstTtl, isMerge, SUMMARY_COLUMNS } from "./shared-sql.ts"
 
 /** The same for the whole of a statement, whatever the time zone: nothing is converted, so no hour comes twice. */
-const NOW: Query = raw("(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)")
+const NOW: Part = raw("(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)")
+
+/** After the state, and before the engine's clock. */
+const FOUND_COLUMNS =
+  "version, user_id, label, created_at, signed_in_at, last_seen_at, idle_ttl, fixed_end, cookie_kind, absolute_end, deadline, moved_to, grace_end, privilege_changed"
 
 /**
  * MySQL has no `UPDATE … RETURNING`. What `LAST_INSERT_ID(…)` is given comes back with the answer, as if it had been counted up: the one
@@ -27,50 +43,62 @@ export function unpack(
   return { version: Number(version), expiresIn: Number(lifetime) }
 }
 
-function packed(version: Query, end: Query): Query {
+function packed(version: Part, end: Part): Part {
   const lifetime = query`LEAST(GREATEST(${end} - ${NOW}, 0), ${raw(String(MAX_LIFETIME))})`
   return query`LAST_INSERT_ID((LEAST(${version}, ${raw(String(MAX_VERSION))}) << ${raw(String(LIFETIME_BITS))}) | ${lifetime})`
 }
 
 export class Statements {
-  readonly #table: Query
-  readonly #find: string
-  readonly #touch: string
+  readonly #table: Part
+  /** Texts by what they depend on. Making one takes longer than all the rest that is done here for a request. */
+  readonly #texts = new Map<string, string>()
 
   /** @param table quoted */
   constructor(table: string) {
     this.#table = raw(table)
-    this.#find =
-      query`SELECT CAST(state AS CHAR), ${raw(FOUND_COLUMNS)}, ${NOW} FROM ${this.#table} WHERE id = ? AND deadline > ${NOW}`.sql
-    const end = endOf(endsOf({}, NOTHING))
-    this.#touch = query`UPDATE ${this.#table} SET version = version + 0 * ${packed(raw("version"), end)},
-      last_seen_at = GREATEST(last_seen_at, ${NOW}), deadline = ${end} WHERE id = ? AND ${live()}`.sql
   }
 
   find(id: SessionId): Query {
-    return { sql: this.#find, values: [id] }
+    return this.#query(
+      "find",
+      query`SELECT CAST(state AS CHAR), ${raw(FOUND_COLUMNS)}, ${NOW} FROM ${this.#table} WHERE id = ${text(id)} AND deadline > ${NOW}`,
+    )
   }
 
   touch(id: SessionId): Query {
-    return { sql: this.#touch, values: [id] }
+    const end = endOf(endsOf({}, NOTHING))
+    return this.#query(
+      "touch",
+      query`UPDATE ${this.#table} SET version = version + 0 * ${packed(raw("version"), end)},
+      last_seen_at = GREATEST(last_seen_at, ${NOW}), deadline = ${end} WHERE id = ${text(id)} AND ${live()}`,
+    )
   }
 
   insert(rowId: string, id: SessionId, record: NewRecord): Query {
     const cells = newCells(record)
-    return query`INSERT INTO ${this.#table} (row_id, id, ${list(cells.map(([name]) => raw(name)))})
-      VALUES (${text(rowId)}, ${text(id)}, ${list(cells.map(([, cell]) => cell))})`
+    return this.#query(
+      `insert ${record.userId === null}`,
+      query`INSERT INTO ${this.#table} (row_id, id, ${list(cells.map(([name]) => raw(name)))})
+      VALUES (${text(rowId)}, ${text(id)}, ${list(cells.map(([, cell]) => cell))})`,
+    )
   }
 
   /** A new record in the place of one that has expired. */
   replace(id: SessionId, record: NewRecord): Query {
     const cells = newCells(record).map(([name, cell]) => query`${raw(name)} = ${cell}`)
-    return query`UPDATE ${this.#table} SET moved_to = NULL, grace_end = NULL, privilege_changed = 0, ${list(cells)}
-      WHERE id = ${text(id)} AND deadline <= ${NOW}`
+    return this.#query(
+      `replace ${record.userId === null}`,
+      query`UPDATE ${this.#table} SET moved_to = NULL, grace_end = NULL, privilege_changed = 0, ${list(cells)}
+      WHERE id = ${text(id)} AND deadline <= ${NOW}`,
+    )
   }
 
   update(id: SessionId, change: Change, ifVersion: number | undefined): Query {
-    return query`UPDATE ${this.#table} SET ${assignments(change, NOTHING)}
-      WHERE id = ${text(id)} AND ${conditions(change, ifVersion, NOTHING)}`
+    return this.#query(
+      `update ${shapeOf(change, ifVersion)}`,
+      query`UPDATE ${this.#table} SET ${assignments(change, NOTHING)}
+      WHERE id = ${text(id)} AND ${conditions(change, ifVersion, NOTHING)}`,
+    )
   }
 
   /**
@@ -86,12 +114,12 @@ export class Statements {
     { ttl, grace, privilegeChanged }: MoveTombstone,
   ): Query {
     const [graceEnd, end] = [query`${NOW} + ${number(grace)}`, query`${NOW} + ${number(ttl)}`]
-    const cells: [string, Query][] = [
+    const cells: [string, Part][] = [
       ["row_id", text(rowId)],
       ["id", text(oldId)],
       ["moved_to", text(newId)],
       ["grace_end", graceEnd],
-      ["privilege_changed", raw(privilegeChanged ? "1" : "0")],
+      ["privilege_changed", text(privilegeChanged ? "1" : "0")],
       ["version", raw("0")],
       ["created_at", NOW],
       ["last_seen_at", NOW],
@@ -99,52 +127,73 @@ export class Statements {
       ["deadline", end],
       ["sweep_at", end],
     ]
-    return query`INSERT INTO ${this.#table} (${list(cells.map(([name]) => raw(name)))})
+    return this.#query(
+      `move ${shapeOf(change, ifVersion)}`,
+      query`INSERT INTO ${this.#table} (${list(cells.map(([name]) => raw(name)))})
       SELECT ${list(cells.map(([, cell]) => cell))} FROM ${this.#table} AS live JOIN (SELECT 1 AS step UNION ALL SELECT 2) AS steps
       WHERE live.id = ${text(oldId)} AND ${conditions(change, ifVersion, raw("live."))} FOR UPDATE
-      ON DUPLICATE KEY UPDATE id = ${text(newId)}, ${assignments(change, query`${this.#table}.`)}`
+      ON DUPLICATE KEY UPDATE id = ${text(newId)}, ${assignments(change, query`${this.#table}.`)}`,
+    )
   }
 
   remove(id: SessionId): Query {
-    return query`DELETE FROM ${this.#table} WHERE id = ${text(id)} AND ${live()}`
+    return this.#query("remove", query`DELETE FROM ${this.#table} WHERE id = ${text(id)} AND ${live()}`)
   }
 
   removeExpired(id: SessionId): Query {
-    return query`DELETE FROM ${this.#table} WHERE id = ${text(id)} AND deadline <= ${NOW}`
+    return this.#query(
+      "removeExpired",
+      query`DELETE FROM ${this.#table} WHERE id = ${text(id)} AND deadline <= ${NOW}`,
+    )
   }
 
   end(id: SessionId, ttl: number): Query {
-    return query`UPDATE ${this.#table} SET ${ended(ttl)} WHERE id = ${text(id)} AND ${live()}`
+    return this.#query(
+      "end",
+      query`UPDATE ${this.#table} SET ${ended(ttl)} WHERE id = ${text(id)} AND ${live()}`,
+    )
   }
 
   list(userId: string): Query {
-    return query`SELECT ${raw(SUMMARY_COLUMNS)} FROM ${this.#table} WHERE user_id = ${text(userId)} AND ${live()}
-      ORDER BY last_seen_at DESC, created_at DESC`
+    return this.#query(
+      "list",
+      query`SELECT ${raw(SUMMARY_COLUMNS)} FROM ${this.#table} WHERE user_id = ${text(userId)} AND ${live()}
+      ORDER BY last_seen_at DESC, created_at DESC`,
+    )
   }
 
   /** The rows whose time seems to have come, and whether it has. Their keys are larger than a number of JavaScript can hold. */
-  due(limit: number): Query {
-    return query`SELECT CAST(row_id AS CHAR), deadline <= ${NOW} FROM ${this.#table} WHERE sweep_at <= ${NOW} ORDER BY sweep_at LIMIT ${raw(String(limit))}`
+  due(limit: number): string {
+    return sqlOf(
+      query`SELECT CAST(row_id AS CHAR), deadline <= ${NOW} FROM ${this.#table} WHERE sweep_at <= ${NOW} ORDER BY sweep_at LIMIT ${raw(String(limit))}`,
+    )
   }
 
-  removeDue(rowIds: readonly string[]): Query {
-    return query`DELETE FROM ${this.#table} WHERE row_id IN (${raw(rowIds.join(", "))}) AND deadline <= ${NOW}`
+  removeDue(rowIds: readonly string[]): string {
+    return sqlOf(
+      query`DELETE FROM ${this.#table} WHERE row_id IN (${raw(rowIds.join(", "))}) AND deadline <= ${NOW}`,
+    )
   }
 
-  putOff(rowIds: readonly string[]): Query {
-    return query`UPDATE ${this.#table} SET sweep_at = deadline WHERE row_id IN (${raw(rowIds.join(", "))}) AND deadline > ${NOW}`
+  putOff(rowIds: readonly string[]): string {
+    return sqlOf(
+      query`UPDATE ${this.#table} SET sweep_at = deadline WHERE row_id IN (${raw(rowIds.join(", "))}) AND deadline > ${NOW}`,
+    )
   }
 
   endByUser(userId: string, except: SessionId | undefined, ttl: number | undefined): Query {
     const doing =
       ttl === undefined ? query`DELETE FROM ${this.#table}` : query`UPDATE ${this.#table} SET ${ended(ttl)}`
     const notSpared = except === undefined ? NOTHING : query` AND row_id NOT IN (${this.#spared(except)})`
-    return query`${doing} WHERE user_id = ${text(userId)} AND ${live()}${notSpared}`
+    return this.#query(
+      `endByUser ${except === undefined} ${ttl === undefined}`,
+      query`${doing} WHERE user_id = ${text(userId)} AND ${live()}${notSpared}`,
+    )
   }
 
   /** The row of the one excepted, which is the same under the id that it may have moved to since, or moves to while this runs. */
-  #spared(except: SessionId): Query {
-    const next = (row: Query): Query =>
+  #spared(except: SessionId): Part {
+    const next = (row: Part): Part =>
       query`IF(${row}privilege_changed = 0 AND ${row}deadline > ${NOW}, ${row}moved_to, NULL)`
     return query`SELECT row_id FROM (
       WITH RECURSIVE spared (row_id, next_id) AS (
@@ -152,9 +201,28 @@ export class Statements {
         UNION SELECT hop.row_id, ${next(raw("hop."))} FROM spared JOIN ${this.#table} AS hop ON hop.id = spared.next_id
       ) SELECT row_id FROM spared) AS spared_rows`
   }
+
+  /** @param shape what the text depends on besides the table */
+  #query(shape: string, part: Part): Query {
+    let sql = this.#texts.get(shape)
+    if (sql === undefined) {
+      sql = sqlOf(part)
+      this.#texts.set(shape, sql)
+    }
+    return { sql, values: valuesOf(part) }
+  }
 }
 
-function newCells(record: NewRecord): [column: string, cell: Query][] {
+/** All that a statement's text depends on in a change. */
+function shapeOf({ clear, set, remove, user, expiry }: Change, ifVersion: number | undefined): string {
+  const ofClear = clear === undefined || clear === true ? clear : new Set(clear.except).size
+  const ofUser = user && `${user.userId === null} ${user.absoluteTtl === null}`
+  // What is cleared is written as a whole.
+  const ofKeys = clear === true ? "" : `${paddedLength(set.size)} ${paddedLength(remove.size)}`
+  return `${ofClear} ${ofKeys} ${ofUser} ${expiry !== undefined} ${ifVersion !== undefined}`
+}
+
+function newCells(record: NewRecord): [column: string, cell: Part][] {
   const deadline = query`${NOW} + ${number(firstTtl(record))}`
   return [
     ["state", text(toEngineObject(record.state))],
@@ -178,7 +246,7 @@ function newCells(record: NewRecord): [column: string, cell: Query][] {
  * it has been assigned, but by its own assignment.
  * @param row what the columns are to be read from, such as `live.`
  */
-function assignments(change: Change, row: Query): Query {
+function assignments(change: Change, row: Part): Part {
   const { user, expiry } = change
   const ends = endsOf(change, row)
   const end = endOf(ends)
@@ -209,13 +277,13 @@ function assignments(change: Change, row: Query): Query {
 }
 
 interface Ends {
-  readonly idle: Query
-  readonly fixed: Query
-  readonly absolute: Query
+  readonly idle: Part
+  readonly fixed: Part
+  readonly absolute: Part
 }
 
 /** The ends of a record after a change. */
-function endsOf({ user, expiry }: Pick<Change, "user" | "expiry">, row: Query): Ends {
+function endsOf({ user, expiry }: Pick<Change, "user" | "expiry">, row: Part): Ends {
   const absoluteTtl = user?.absoluteTtl ?? null
   return {
     idle: expiry === undefined ? query`${row}idle_ttl` : number(expiry.idleTtl),
@@ -225,7 +293,7 @@ function endsOf({ user, expiry }: Pick<Change, "user" | "expiry">, row: Query): 
 }
 
 /** The earliest of the ends that there are. */
-function endOf({ idle, fixed, absolute }: Ends): Query {
+function endOf({ idle, fixed, absolute }: Ends): Part {
   return query`LEAST(COALESCE(${NOW} + ${idle}, ${absolute}), COALESCE(${fixed}, ${absolute}), ${absolute})`
 }
 
@@ -233,7 +301,7 @@ function endOf({ idle, fixed, absolute }: Ends): Query {
  * Merges inside the engine, in one round trip: reading, merging here and writing if the version is the same takes two, and was measured
  * to carry half as many updates (`bench/stores`).
  */
-function stateOf(change: Change, state: Query): Query[] {
+function stateOf(change: Change, state: Part): Part[] {
   const { clear, set, remove } = change
   if (clear === true) return [query`state = ${text(toEngineObject(set))}`]
   if (!isMerge(change)) return []
@@ -245,11 +313,11 @@ function stateOf(change: Change, state: Query): Query[] {
     )
     merged = query`JSON_SET(${merged}, ${list(padded(entries))})`
   }
-  // MariaDB gives null for what it cannot follow, and null would be the end of the session.
-  return [query`state = COALESCE(${merged}, '')`]
+  // For MariaDB alone, which gives null for what it cannot follow, and null would be the end of the session; MySQL would make text of the JSON.
+  return [query`state = /*M! COALESCE( */ ${merged} /*M! , '') */`]
 }
 
-function only(keys: readonly string[], state: Query): Query {
+function only(keys: readonly string[], state: Part): Part {
   const entries = [...new Set(keys)].map((key) => {
     const [path, name] = [pathOf(key), text(toEngineKey(key))]
     return query`IF(JSON_CONTAINS_PATH(${state}, 'one', ${path}), JSON_OBJECT(${name}, JSON_EXTRACT(${state}, ${path})), JSON_OBJECT())`
@@ -260,30 +328,35 @@ function only(keys: readonly string[], state: Query): Query {
 }
 
 /** Filled up to a power of two by repeating the last, which changes nothing, so that few statements have to be prepared. */
-function padded(parts: Query[]): Query[] {
-  const length = 2 ** Math.ceil(Math.log2(parts.length))
-  return [...parts, ...Array.from({ length: length - parts.length }, () => parts.at(-1) as Query)]
+function padded(parts: Part[]): Part[] {
+  const length = paddedLength(parts.length)
+  while (parts.length < length) parts.push(parts.at(-1) as Part)
+  return parts
+}
+
+function paddedLength(length: number): number {
+  return length === 0 ? 0 : 2 ** Math.ceil(Math.log2(length))
 }
 
 /** Keys as the engine has them hold nothing that would have to be escaped. */
-function pathOf(key: string): Query {
+function pathOf(key: string): Part {
   return text(`$."${toEngineKey(key)}"`)
 }
 
-function conditions(change: Change, ifVersion: number | undefined, row: Query): Query {
+function conditions(change: Change, ifVersion: number | undefined, row: Part): Part {
   // An array would be merged into as well, and in MariaDB any text may stand there.
   const isObject = isMerge(change)
-    ? query` AND JSON_VALID(${row}state) AND JSON_TYPE(${row}state) = 'OBJECT'`
+    ? query` /*M! AND JSON_VALID(${row}state) */ AND JSON_TYPE(${row}state) = 'OBJECT'`
     : NOTHING
   const isVersion = ifVersion === undefined ? NOTHING : query` AND ${row}version = ${number(ifVersion)}`
   return query`${live(row)}${isObject}${isVersion}`
 }
 
-function live(row = NOTHING): Query {
+function live(row = NOTHING): Part {
   return query`${row}deadline > ${NOW} AND ${row}state IS NOT NULL`
 }
 
-function ended(ttl: number): Query {
+function ended(ttl: number): Part {
   const end = query`${NOW} + ${number(ttl)}`
   return query`state = NULL, user_id = NULL, label = NULL, moved_to = NULL, deadline = ${end}, sweep_at = ${end}`
 }

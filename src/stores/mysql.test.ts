@@ -1,7 +1,10 @@
+import fc from "fast-check"
 import { expect, test } from "vitest"
 import { ConfigError } from "../errors.ts"
+import type { Change } from "../store.ts"
+import { newRecord } from "../testing/conformance/kit.ts"
 import { type MysqlClient, mysqlStore } from "./mysql.ts"
-import { unpack } from "./mysql-statements.ts"
+import { Statements, unpack } from "./mysql-statements.ts"
 
 // What a real server does is tested in test/stores.
 
@@ -47,6 +50,60 @@ test("the store claims everything there is to claim", () => {
     atomicRotation: true,
     clock: "store",
   })
+})
+
+test("a client that only has promises is asked through them", async () => {
+  const asked: string[] = []
+  const answer = async ({ sql }: { sql: string }): Promise<[unknown, unknown]> => {
+    asked.push(sql)
+    return [{ affectedRows: 1, insertId: 0 }, undefined]
+  }
+  await mysqlStore({ execute: answer, query: answer }).create("id", newRecord())
+  expect(asked).toEqual([expect.stringMatching(/^INSERT INTO `sessions` /)])
+})
+
+const key = fc.string({ minLength: 1, maxLength: 3 })
+const milliseconds = fc.option(fc.integer({ min: 1, max: 1e9 }))
+const change: fc.Arbitrary<Change> = fc.record({
+  clear: fc.constantFrom(
+    undefined,
+    true as const,
+    { except: [] },
+    { except: ["a"] },
+    { except: ["a", "b", "a"] },
+  ),
+  set: fc.uniqueArray(key, { maxLength: 9 }).map((keys) => new Map(keys.map((name) => [name, "1"]))),
+  remove: fc.uniqueArray(key, { maxLength: 9 }).map((keys) => new Set(keys)),
+  user: fc.option(fc.record({ userId: fc.option(key), label: fc.option(key), absoluteTtl: milliseconds }), {
+    nil: undefined,
+  }),
+  expiry: fc.option(
+    fc.record({
+      idleTtl: milliseconds,
+      fixedTtl: milliseconds,
+      cookieKind: fc.constantFrom(null, "persistent", "browser-session"),
+    }),
+    { nil: undefined },
+  ),
+})
+
+test("a statement's text, which is kept for the next of its kind, is the one that would be made anew", () => {
+  const kept = new Statements("`sessions`")
+  fc.assert(
+    fc.property(change, fc.option(fc.nat(), { nil: undefined }), (given, ifVersion) => {
+      const made = new Statements("`sessions`")
+      const update = kept.update("id", given, ifVersion)
+      expect(update).toEqual(made.update("id", given, ifVersion))
+      expect(update.sql.split("?").length - 1).toBe(update.values.length)
+      const move = (statements: Statements): unknown =>
+        statements.move("1", "old", "new", given, ifVersion, { ttl: 1, grace: 2, privilegeChanged: true })
+      expect(move(kept)).toEqual(move(made))
+      const record = newRecord({ userId: given.user?.userId ?? null })
+      expect(kept.insert("1", "id", record)).toEqual(made.insert("1", "id", record))
+      expect(kept.replace("id", record)).toEqual(made.replace("id", record))
+    }),
+    { numRuns: 2000 },
+  )
 })
 
 const pack = (version: bigint, expiresIn: bigint): bigint => (version << 40n) | expiresIn

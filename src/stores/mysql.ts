@@ -1,4 +1,4 @@
-import type { Change, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
+import type { Change, CookieKind, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
 import { type Connection, connectionOf, type MysqlClient, type Result } from "./mysql-clients.ts"
 import { adviceFor, DUPLICATE_KEY, isTransient, numberOf } from "./mysql-failures.ts"
 import { migrate, migrationSql } from "./mysql-layouts.ts"
@@ -6,12 +6,10 @@ import { type Query } from "./mysql-queries.ts"
 import { Statements, unpack } from "./mysql-statements.ts"
 import { tableOf, type Table } from "./shared-names.ts"
 import { assertKnownOptions } from "./shared-options.ts"
-import type { SummaryRow } from "./shared-rows.ts"
+import type { Integer, SummaryRow } from "./shared-rows.ts"
 import {
   EngineStore,
-  type FoundCells,
   type FoundRow,
-  foundRow,
   type SqlEngine,
   type SqlStore,
   type SummaryCells,
@@ -121,15 +119,15 @@ class MysqlEngine implements SqlEngine {
    * new sessions want to go, and those that it passed over. Several sweeps find the same rows; each is counted by the one that removes it.
    */
   async sweep(limit: number): Promise<{ removed: number; isDone: boolean }> {
-    const { rows } = await this.#connection.runOnce(this.#statements.due(limit).sql)
+    const { rows } = await this.#connection.runOnce(this.#statements.due(limit))
     const over: string[] = []
     const extended: string[] = []
     for (const [rowId, isOver] of rows) (Number(isOver) === 1 ? over : extended).push(String(rowId))
     let removed = 0
     if (over.length > 0) {
-      removed = (await this.#connection.runOnce(this.#statements.removeDue(over).sql)).affectedRows
+      removed = (await this.#connection.runOnce(this.#statements.removeDue(over))).affectedRows
     }
-    if (extended.length > 0) await this.#connection.runOnce(this.#statements.putOff(extended).sql)
+    if (extended.length > 0) await this.#connection.runOnce(this.#statements.putOff(extended))
     return { removed, isDone: rows.length < limit }
   }
 
@@ -173,4 +171,45 @@ class MysqlEngine implements SqlEngine {
 function newRowId(): string {
   const random = Math.floor(Math.random() * 1e6)
   return `${Date.now()}${String(random).padStart(6, "0")}`
+}
+
+/** A row as it is selected: an array, for a driver may be told to rename columns. */
+type FoundCells = readonly [
+  state: string | null,
+  version: Integer,
+  userId: string | null,
+  label: string | null,
+  createdAt: Integer,
+  signedInAt: Integer | null,
+  lastSeenAt: Integer,
+  idleTtl: Integer | null,
+  fixedEnd: Integer | null,
+  cookieKind: CookieKind | null,
+  absoluteEnd: Integer,
+  deadline: Integer,
+  movedTo: string | null,
+  graceEnd: Integer | null,
+  privilegeChanged: Integer | boolean,
+  now: Integer,
+]
+
+function foundRow(cells: FoundCells): FoundRow {
+  return {
+    state: cells[0],
+    version: cells[1],
+    user_id: cells[2],
+    label: cells[3],
+    created_at: cells[4],
+    signed_in_at: cells[5],
+    last_seen_at: cells[6],
+    idle_ttl: cells[7],
+    fixed_end: cells[8],
+    cookie_kind: cells[9],
+    absolute_end: cells[10],
+    deadline: cells[11],
+    moved_to: cells[12],
+    grace_end: cells[13],
+    privilege_changed: cells[14],
+    now: Number(cells[15]),
+  }
 }

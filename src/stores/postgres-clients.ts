@@ -55,15 +55,18 @@ export function connectionOf(client: PostgresClient): Connection {
 
 function nodePostgres(client: NodePostgresClient): Connection {
   return {
-    run: async ({ text, name }, values) => {
-      const config = { text, values: values as unknown[], rowMode: "array" as const }
-      const result = await client.query(name === undefined ? config : { ...config, name })
-      return result.rows
+    run: ({ text, name }, values) => {
+      const config = { name, text, values: values as unknown[], rowMode: "array" as const }
+      return client.query(config).then(rowsOf)
     },
     script: async (text) => {
       await client.query({ text, values: [], rowMode: "array" })
     },
   }
+}
+
+function rowsOf({ rows }: { rows: unknown[][] }): unknown[][] {
+  return rows
 }
 
 function postgresJs(client: PostgresJsClient): Connection {

@@ -1,4 +1,4 @@
-import type { Change, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
+import type { Change, CookieKind, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
 import { type Connection, connectionOf, type PostgresClient } from "./postgres-clients.ts"
 import { adviceFor, codeOf, isTransient } from "./postgres-failures.ts"
 import { migrate, migrationSql } from "./postgres-layouts.ts"
@@ -10,9 +10,7 @@ import type { Integer, SummaryRow } from "./shared-rows.ts"
 import {
   EngineStore,
   firstTtl,
-  type FoundCells,
   type FoundRow,
-  foundRow,
   isMerge,
   type SqlEngine,
   type SqlStore,
@@ -182,4 +180,32 @@ function writtenOf(row: readonly unknown[] | undefined): Written | undefined {
   if (row === undefined) return undefined
   const [version, expiresIn] = row as [Integer, Integer]
   return { version: Number(version), expiresIn: Number(expiresIn) }
+}
+
+type FoundCells = readonly [state: string | null, userId: string | null, label: string | null, facts: string]
+
+/** In the order of the statement's facts. */
+function foundRow([state, user_id, label, facts]: FoundCells): FoundRow {
+  const cells = facts.split(",")
+  const number = (index: number): number => Number(cells[index])
+  const maybe = (index: number): number | null => (cells[index] === "" ? null : number(index))
+  const text = (index: number): string | null => cells[index] || null
+  return {
+    state,
+    user_id,
+    label,
+    version: number(0),
+    created_at: number(1),
+    signed_in_at: maybe(2),
+    last_seen_at: number(3),
+    idle_ttl: maybe(4),
+    fixed_end: maybe(5),
+    cookie_kind: text(6) as CookieKind | null,
+    absolute_end: number(7),
+    deadline: number(8),
+    moved_to: text(9),
+    grace_end: maybe(10),
+    privilege_changed: number(11),
+    now: number(12),
+  }
 }

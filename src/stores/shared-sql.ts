@@ -10,7 +10,6 @@ import type { JsonObject } from "../json.ts"
 import type {
   Change,
   ChangeIdOptions,
-  CookieKind,
   DeleteByUserOptions,
   MoveTombstone,
   NewRecord,
@@ -85,51 +84,6 @@ export interface SqlEngine {
 export interface FoundRow extends StandingRow, LiveRow {
   /** The engine's clock, in milliseconds since the epoch. */
   readonly now: number
-}
-
-/** In the order of the cells, and before the engine's clock. The state comes first; how it becomes text is the engine's business. */
-export const FOUND_COLUMNS: string =
-  "version, user_id, label, created_at, signed_in_at, last_seen_at, idle_ttl, fixed_end, cookie_kind, absolute_end, deadline, moved_to, grace_end, privilege_changed"
-
-/** A row as the drivers give it: an array, for some of them rename columns. */
-export type FoundCells = readonly [
-  state: string | null,
-  version: Integer,
-  userId: string | null,
-  label: string | null,
-  createdAt: Integer,
-  signedInAt: Integer | null,
-  lastSeenAt: Integer,
-  idleTtl: Integer | null,
-  fixedEnd: Integer | null,
-  cookieKind: CookieKind | null,
-  absoluteEnd: Integer,
-  deadline: Integer,
-  movedTo: string | null,
-  graceEnd: Integer | null,
-  privilegeChanged: Integer | boolean,
-  now: Integer,
-]
-
-export function foundRow(cells: FoundCells): FoundRow {
-  return {
-    state: cells[0],
-    version: cells[1],
-    user_id: cells[2],
-    label: cells[3],
-    created_at: cells[4],
-    signed_in_at: cells[5],
-    last_seen_at: cells[6],
-    idle_ttl: cells[7],
-    fixed_end: cells[8],
-    cookie_kind: cells[9],
-    absolute_end: cells[10],
-    deadline: cells[11],
-    moved_to: cells[12],
-    grace_end: cells[13],
-    privilege_changed: cells[14],
-    now: Number(cells[15]),
-  }
 }
 
 export const SUMMARY_COLUMNS: string = "id, label, created_at, signed_in_at, last_seen_at, deadline"

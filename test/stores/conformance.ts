@@ -28,7 +28,8 @@ export function describeLaws(engine: Engine, name: string, open: OpenClient, set
     }, setting)
     laws()
   }
-  describeOn(engine, name, tests)
+  // The laws about time mostly wait, and so wait together with those of other drivers.
+  describeOn(engine, name, tests, { concurrent: true })
 }
 
 interface Opened {

@@ -46,11 +46,11 @@ export const lifetimeLaws: readonly Law[] = [
   {
     name: "updateTtl: extends by the whole idle ttl",
     run: async (context) => {
-      const id = await context.put({ idleTtl: 1000 })
-      for (let turn = 0; turn < 4; turn++) {
-        await context.advance(600)
+      const id = await context.put({ idleTtl: 2500 })
+      for (let turn = 0; turn < 2; turn++) {
+        await context.advance(1500)
         const { expiresIn } = await context.store.updateTtl(id)
-        expectTrue(expiresIn > 600 && expiresIn <= 1000, "the idle ttl to begin again")
+        expectTrue(expiresIn > 1500 && expiresIn <= 2500, "the idle ttl to begin again")
       }
       await expectAlive(context, id)
     },
@@ -58,11 +58,11 @@ export const lifetimeLaws: readonly Law[] = [
   {
     name: "update: extends by the whole idle ttl",
     run: async (context) => {
-      const id = await context.put({ idleTtl: 1000 })
-      for (let turn = 0; turn < 4; turn++) {
-        await context.advance(600)
+      const id = await context.put({ idleTtl: 2500 })
+      for (let turn = 0; turn < 2; turn++) {
+        await context.advance(1500)
         const { expiresIn } = await context.store.update(id, changing({ turn }))
-        expectTrue(expiresIn > 600 && expiresIn <= 1000, "the idle ttl to begin again")
+        expectTrue(expiresIn > 1500 && expiresIn <= 2500, "the idle ttl to begin again")
       }
       await expectAlive(context, id)
     },
@@ -71,11 +71,11 @@ export const lifetimeLaws: readonly Law[] = [
     name: "changeId: extends by the whole idle ttl",
     needs: "atomicRotation",
     run: async (context) => {
-      const [id, next] = [await context.put({ idleTtl: 1000 }), freshId()]
-      await context.advance(600)
+      const [id, next] = [await context.put({ idleTtl: 2500 }), freshId()]
+      await context.advance(1500)
       const { expiresIn } = await context.store.changeId(id, next, move())
-      expectTrue(expiresIn > 600 && expiresIn <= 1000, "the idle ttl to begin again")
-      await context.advance(600)
+      expectTrue(expiresIn > 1500 && expiresIn <= 2500, "the idle ttl to begin again")
+      await context.advance(1500)
       await expectAlive(context, next)
     },
   },
@@ -288,13 +288,13 @@ export const lifetimeLaws: readonly Law[] = [
     run: async (context) => {
       const { store, put, advance } = context
       await drain(context)
-      const id = await put({ idleTtl: 1000 })
-      await advance(600)
+      const id = await put({ idleTtl: 2500 })
+      await advance(1500)
       await store.updateTtl(id)
-      await advance(600)
+      await advance(1500)
       expectEqual(await store.deleteExpired(), 0)
       await expectAlive(context, id)
-      await advance(1001)
+      await advance(2501)
       const removed = await store.deleteExpired()
       expectEqual(removed, swept(context, 1), "removed")
       expectEqual(await store.load(id), undefined)
@@ -307,12 +307,12 @@ export const lifetimeLaws: readonly Law[] = [
       const { store, put, advance } = context
       await drain(context)
       const extended: string[] = []
-      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 8000 }))
+      for (let index = 0; index < 10; index++) extended.push(await put({ idleTtl: 6000 }))
       await advance(1)
-      await put({ idleTtl: 8000 })
-      await advance(5000)
+      await put({ idleTtl: 6000 })
+      await advance(3500)
       for (const id of extended) await store.updateTtl(id)
-      await advance(4000)
+      await advance(3000)
       const counts = [await store.deleteExpired({ limit: 2 }), await store.deleteExpired({ limit: 2 })]
       expectEqual(counts, [swept(context, 1), 0], "removed")
       for (const id of extended) await expectAlive(context, id)

@@ -10,10 +10,15 @@ const engines: Readonly<Record<Engine, { name: string; program: string }>> = {
 }
 
 /** `describe` for tests that need a server; they are skipped where its program is not installed, or was left out by `COATCHECK_SERVERS`. */
-export function describeOn(engine: Engine, title: string, tests: () => void): void {
+export function describeOn(
+  engine: Engine,
+  title: string,
+  tests: () => void,
+  options: { readonly concurrent?: boolean } = {},
+): void {
   const { name, program } = engines[engine]
   const isMissing = serverOf(engine) === null
-  describe.skipIf(isMissing)(`${name}: ${title}${isMissing ? ` (no ${program} here)` : ""}`, tests)
+  describe.skipIf(isMissing)(`${name}: ${title}${isMissing ? ` (no ${program} here)` : ""}`, options, tests)
 }
 
 export interface FreshDatabase extends Address {
