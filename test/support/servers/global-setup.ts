@@ -24,7 +24,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const started: DatabaseServer[] = []
   const start = async (engine: Engine): Promise<void> => {
     if (wanted !== undefined && !wanted.includes(engine)) return
-    const server = await starters[engine]()
+    const server = await startOf(engine)
     if (server === undefined) return
     started.push(server)
     const { host, port, user, password, database } = server
@@ -41,4 +41,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   project.provide("servers", servers)
   return stop
+}
+
+/** Between its being found free and its use, another test run may take a port. */
+async function startOf(engine: Engine, tries = 3): Promise<DatabaseServer | undefined> {
+  try {
+    return await starters[engine]()
+  } catch (error) {
+    if (tries === 1 || !/address already in use/i.test(String(error))) throw error
+    return startOf(engine, tries - 1)
+  }
 }
