@@ -14,7 +14,6 @@ import type {
   NewRecord,
   SessionId,
   SessionRecord,
-  SessionStore,
   SessionSummary,
   StoreCapabilities,
   Tombstone,
@@ -32,6 +31,7 @@ import {
   summaryOf,
   type SummaryRow,
 } from "./shared-rows.ts"
+import type { SqlStore } from "./shared-sql.ts"
 
 /** What `node:sqlite`, `better-sqlite3` and `bun:sqlite` have in common. */
 export interface SqliteDatabase {
@@ -59,12 +59,8 @@ export interface SqliteStoreOptions {
   readonly synchronous?: "normal" | "full" | undefined
 }
 
-/** A store that also makes its table, and closes the file it opened. */
-export interface SqliteStore extends SessionStore {
-  /** Creates the table and its indexes unless they are there. A store given a path does so by itself. */
-  migrate(): Promise<void>
-  /** What `migrate` runs. */
-  migrationSql(): string
+/** A store that also closes the file it opened. Given a path, it makes its table by itself. */
+export interface SqliteStore extends SqlStore {
   /** Closes the file that was opened for a path; leaves a database that was passed in alone. */
   close(): Promise<void>
 }
