@@ -122,4 +122,5 @@ export const tasks = {
   "test:package": built(otherNodeVersions, vitest("--project", "package")),
   bench: built(tool("node", "bench/micro/index.ts")),
   "bench:stores": built(tool("node", "bench/stores/index.ts")),
+  "bench:sweep": built(tool("node", "bench/stores/sweep.ts")),
 }

@@ -101,7 +101,7 @@ describe.each(CALLS)("%s", (operation, call, args) => {
     expect(error).toBeInstanceOf(StoreError)
     expect(error).toMatchObject({ operation, store: "memory" })
     expect((error as Error).message).toBe(
-      `The session store memory: ${operation} did not answer within 500 ms (storeTimeout).`,
+      `The session store memory: ${operation} did not answer within 500 ms (storeTimeout): it cannot be reached, is overloaded, or its client has no free connection.`,
     )
     expect(events).toEqual([{ type: "store-failed", operation, error }])
     late.reject(new Error("too late"))

@@ -98,7 +98,12 @@ export class Gateway implements SessionStore {
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<never>((_resolve, reject) => {
       const refuse = (): void =>
-        reject(this.#failure(operation, `did not answer within ${this.#timeout} ms (storeTimeout)`))
+        reject(
+          this.#failure(
+            operation,
+            `did not answer within ${this.#timeout} ms (storeTimeout): it cannot be reached, is overloaded, or its client has no free connection`,
+          ),
+        )
       timer = setTimeout(refuse, this.#timeout)
     })
     try {

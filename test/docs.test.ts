@@ -76,7 +76,8 @@ describe("code blocks", () => {
   test.each(pages.flatMap(({ path, blocks }) => blocks.map((block) => ({ ...block, path }))))(
     "$path:$line is of a kind that is checked",
     ({ info, code }) => {
-      expect(isTypeScript(info) || info === "sh" || info === "mermaid").toBe(true)
+      // SQL is run by `test/stores/docs-sql.test.ts`.
+      expect(isTypeScript(info) || ["sh", "sql", "mermaid"].includes(info)).toBe(true)
       // In a diagram, where it would end a statement in the middle of a text.
       if (info === "mermaid") expect(code).not.toContain(";")
     },
@@ -179,6 +180,8 @@ describe("docs/options.md", () => {
   describe.each([
     ["memoryStore", "src/stores/memory.ts", "MemoryStoreOptions"],
     ["sqliteStore", "src/stores/sqlite.ts", "SqliteStoreOptions"],
+    ["postgresStore", "src/stores/postgres.ts", "PostgresStoreOptions"],
+    ["mysqlStore", "src/stores/mysql.ts", "MysqlStoreOptions"],
   ])("%s", (factory, file, type) => {
     const rows = rowsOf(page, `${factory} option`).map(([name = "", , fallback = ""]) => ({
       name: codeIn(name)[0] as string,
@@ -237,6 +240,36 @@ describe("docs/errors.md", () => {
     const codes = files.flatMap((file) => source(file).match(/COATCHECK_\w+/g) ?? [])
     expect(rows.toSorted()).toEqual([...new Set(codes)].toSorted())
   })
+})
+
+describe.each([
+  ["docs/stores/postgresql.md", "src/stores/postgres-failures.ts"],
+  ["docs/stores/mysql.md", "src/stores/mysql-failures.ts"],
+])("%s", (path, file) => {
+  const rows = rowsOf(pageAt(path), "You see").map(([first = ""]) => first)
+  const all = [file, "src/stores/shared-sql.ts", "src/gateway.ts"].map(source).join("\n")
+  /** What stands for names and numbers is left out. */
+  const isIn = (text: string, row: string): boolean =>
+    row.split("…").every((part) => text.includes(part.trim()))
+
+  test.each(rows)("an error says: %s", (row) => {
+    expect(isIn(all, row)).toBe(true)
+  })
+
+  test("has a row for every advice", () => {
+    const advice = [...source(file).matchAll(/"((?:the|there|another) [^"]{20,})"/g)].map(
+      ([, text]) => text as string,
+    )
+    expect(advice.length).toBeGreaterThan(15)
+    expect(advice.filter((text) => !rows.some((row) => isIn(text, row)))).toEqual([])
+  })
+})
+
+test("SQL stands on the stores' pages alone, where it is run", () => {
+  const places = pages
+    .filter(({ blocks }) => blocks.some(({ info }) => info === "sql"))
+    .map(({ path }) => path)
+  expect(places.toSorted()).toEqual(["docs/stores/mysql.md", "docs/stores/postgresql.md"])
 })
 
 test("docs/testing.md names everything the testing kit exports", () => {

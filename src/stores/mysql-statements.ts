@@ -48,6 +48,9 @@ function packed(version: Part, end: Part): Part {
   return query`LAST_INSERT_ID((LEAST(${version}, ${raw(String(MAX_VERSION))}) << ${raw(String(LIFETIME_BITS))}) | ${lifetime})`
 }
 
+/** MariaDB before 12 follows 32 levels, of which the state is one; MySQL follows 100. */
+const MAX_LEVELS = 30
+
 export class Statements {
   readonly #table: Part
   /** Texts by what they depend on. Making one takes longer than all the rest that is done here for a request. */
@@ -225,7 +228,7 @@ function shapeOf({ clear, set, remove, user, expiry }: Change, ifVersion: number
 function newCells(record: NewRecord): [column: string, cell: Part][] {
   const deadline = query`${NOW} + ${number(firstTtl(record))}`
   return [
-    ["state", text(toEngineObject(record.state))],
+    ["state", text(toEngineObject(record.state, MAX_LEVELS))],
     ["version", raw("1")],
     ["user_id", text(record.userId)],
     ["label", text(record.label)],
@@ -303,13 +306,13 @@ function endOf({ idle, fixed, absolute }: Ends): Part {
  */
 function stateOf(change: Change, state: Part): Part[] {
   const { clear, set, remove } = change
-  if (clear === true) return [query`state = ${text(toEngineObject(set))}`]
+  if (clear === true) return [query`state = ${text(toEngineObject(set, MAX_LEVELS))}`]
   if (!isMerge(change)) return []
   let merged = clear === undefined ? state : only(clear.except, state)
   if (remove.size > 0) merged = query`JSON_REMOVE(${merged}, ${list(padded([...remove].map(pathOf)))})`
   if (set.size > 0) {
     const entries = [...set].map(
-      ([key, value]) => query`${pathOf(key)}, JSON_EXTRACT(${text(toEngineText(value))}, '$')`,
+      ([key, value]) => query`${pathOf(key)}, JSON_EXTRACT(${text(toEngineText(value, MAX_LEVELS))}, '$')`,
     )
     merged = query`JSON_SET(${merged}, ${list(padded(entries))})`
   }

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest"
 import type { JsonValue } from "../json.ts"
 import { fromEngineText, toEngineKey, toEngineObject, toEngineText } from "./shared-json.ts"
 
-const back = (value: JsonValue): unknown => JSON.parse(fromEngineText(toEngineText(JSON.stringify(value))))
+const back = (value: JsonValue): unknown =>
+  JSON.parse(fromEngineText(toEngineText(JSON.stringify(value), 30)))
 
 function nested(levels: number): JsonValue {
   let value: JsonValue = "bottom"
@@ -37,9 +38,12 @@ describe("what an engine's JSON type cannot hold", () => {
     expect(back(value)).toBe(value)
   })
 
-  test("30 levels are left as they are; the 31st makes a string of the whole value", () => {
-    expect(toEngineText(JSON.stringify(nested(30)))).toBe(JSON.stringify(nested(30)))
-    expect(toEngineText(JSON.stringify(nested(31)))).toBe(JSON.stringify(`␐j${JSON.stringify(nested(31))}`))
+  test("where an engine follows 30 levels, the 31st makes a string of the whole value", () => {
+    expect(toEngineText(JSON.stringify(nested(30)), 30)).toBe(JSON.stringify(nested(30)))
+    expect(toEngineText(JSON.stringify(nested(31)), 30)).toBe(
+      JSON.stringify(`␐j${JSON.stringify(nested(31))}`),
+    )
+    expect(toEngineText(JSON.stringify(nested(64)))).toBe(JSON.stringify(nested(64)))
     expect(back(nested(31))).toEqual(nested(31))
     expect(back(nested(64))).toEqual(nested(64))
   })
@@ -49,7 +53,7 @@ describe("what an engine's JSON type cannot hold", () => {
       text: '[{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\"',
       list: Array.from({ length: 50 }, () => [[]]),
     }
-    expect(toEngineText(JSON.stringify(value))).toBe(JSON.stringify(value))
+    expect(toEngineText(JSON.stringify(value), 30)).toBe(JSON.stringify(value))
   })
 })
 

@@ -7,8 +7,6 @@ import { joinObject } from "../json.ts"
  */
 
 const ESCAPE = "\u2410"
-/** Below 32, for MariaDB before 12; the object around the value counts as well. */
-const MAX_LEVELS = 30
 /** In JSON text: any escape as a whole, so that what follows an escaped backslash is not taken for one; or the escape character. */
 const SUSPECT = /\\(?:u0000|ud[89a-f][0-9a-f]{2}|.)|\u2410/gs
 /** In a key: quotes, backslashes and control characters besides, which engines read differently in a JSON path. */
@@ -17,9 +15,12 @@ const DEEP = /"\u2410j((?:[^"\\]|\\.)*)"/gs
 const ESCAPED = /\u2410([0-9a-f]{4})/g
 
 /** The text of one JSON object, from keys and their JSON texts. */
-export function toEngineObject(entries: Iterable<readonly [key: string, text: string]>): string {
+export function toEngineObject(
+  entries: Iterable<readonly [key: string, text: string]>,
+  maxLevels?: number,
+): string {
   const escaped: [string, string][] = []
-  for (const [key, text] of entries) escaped.push([toEngineKey(key), toEngineText(text)])
+  for (const [key, text] of entries) escaped.push([toEngineKey(key), toEngineText(text, maxLevels)])
   return joinObject(escaped)
 }
 
@@ -27,11 +28,14 @@ export function toEngineKey(key: string): string {
   return key.replace(SUSPECT_IN_KEY, escapeOf)
 }
 
-/** @param text as `JSON.stringify` writes it */
-export function toEngineText(text: string): string {
+/**
+ * @param text as `JSON.stringify` writes it
+ * @param maxLevels how deep the engine lets a value be nested; undefined: as deep as there is
+ */
+export function toEngineText(text: string, maxLevels: number = Infinity): string {
   const isPlain = !text.includes("\\u") && !text.includes(ESCAPE)
   const escaped = isPlain ? text : text.replace(SUSPECT, escapeSuspect)
-  return isTooDeep(escaped) ? JSON.stringify(`${ESCAPE}j${escaped}`) : escaped
+  return isDeeper(escaped, maxLevels) ? JSON.stringify(`${ESCAPE}j${escaped}`) : escaped
 }
 
 /** @param text as the engine gives it back */
@@ -52,8 +56,8 @@ function escapeOf(character: string): string {
   return ESCAPE + character.charCodeAt(0).toString(16).padStart(4, "0")
 }
 
-function isTooDeep(text: string): boolean {
-  if (text.length <= 2 * MAX_LEVELS) return false
+function isDeeper(text: string, maxLevels: number): boolean {
+  if (text.length <= 2 * maxLevels) return false
   let level = 0
   let isString = false
   for (let index = 0; index < text.length; index++) {
@@ -64,7 +68,7 @@ function isTooDeep(text: string): boolean {
     } else if (unit === 0x22) isString = true
     else if (unit === 0x5b || unit === 0x7b) {
       level += 1
-      if (level > MAX_LEVELS) return true
+      if (level > maxLevels) return true
     } else if (unit === 0x5d || unit === 0x7d) level -= 1
   }
   return false
