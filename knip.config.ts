@@ -32,7 +32,7 @@ const config: KnipConfig = {
     "test/**/*.{test,test-d}.ts",
     "test/package/smoke.mjs",
     "examples/*/server.ts",
-    "bench/*/index.ts",
+    "bench/*/{index,sweep}.ts",
     "scripts/{run,lock-platforms}.mjs",
   ],
   project: ["{src,test,examples,bench}/**/*.ts", "scripts/**/*.mjs", "test/**/*.mjs", "*.config.ts"],

@@ -100,6 +100,23 @@ function describeRaces(engine: Engine, level: string, open: OpenClient, session:
       }
     })
 
+    test("of 20 rotations of one session at once one wins, in 20 rounds, and the others are told where it went", async () => {
+      for (let count = 0; count < 20; count++) {
+        const [user, id] = [freshUser(), freshId()]
+        await store.create(id, newRecord({ userId: user }))
+        const ids = Array.from({ length: CONNECTIONS }, freshId)
+        const results = await Promise.allSettled(ids.map((next) => store.changeId(id, next, move())))
+        const winners = ids.filter((_next, index) => results[index]?.status === "fulfilled")
+        expect(winners.length).toBe(1)
+        expect(await store.load(id)).toMatchObject({ movedTo: winners[0] })
+        expect((await store.listByUser(user)).map((each) => each.id)).toEqual(winners)
+        for (const result of results) {
+          if (result.status === "rejected")
+            expect(result.reason).toMatchObject({ gone: { movedTo: winners[0] } })
+        }
+      }
+    })
+
     test("the one excepted survives a deletion by user, though it rotates all the time", async () => {
       for (let round = 0; round < 20; round++) {
         const user = freshUser()

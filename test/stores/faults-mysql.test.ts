@@ -1,0 +1,3 @@
+import { describeServerFaults } from "./faults-servers.ts"
+
+describeServerFaults("mysql")
