@@ -1,5 +1,6 @@
 /** What the engine undoes when statements get into each other's way: deadlock, a record that has changed since, a conflict in a cluster. */
 const TRANSIENT: readonly unknown[] = [1213, 1020, 3101]
+const ERROR_DURING_COMMIT = 1180
 
 export const DUPLICATE_KEY = 1062
 export const TABLE_EXISTS = 1050
@@ -13,7 +14,9 @@ export function numberOf(error: unknown): unknown {
 }
 
 export function isTransient(error: unknown): boolean {
-  return TRANSIENT.includes(numberOf(error))
+  // In Group Replication a conflict with another primary is told in words, while it commits.
+  const isConflict = numberOf(error) === ERROR_DURING_COMMIT && /deadlock/i.test(String(error))
+  return isConflict || TRANSIENT.includes(numberOf(error))
 }
 
 /** By the server's number, or by the code of the driver or of Node.js. */

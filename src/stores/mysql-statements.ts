@@ -64,7 +64,7 @@ export class Statements {
   find(id: SessionId): Query {
     return this.#query(
       "find",
-      query`SELECT CAST(state AS CHAR), ${raw(FOUND_COLUMNS)}, ${NOW} FROM ${this.#table} WHERE id = ${text(id)} AND deadline > ${NOW}`,
+      query`SELECT /*!80017 CAST(state AS CHAR) */ /*M! state */, ${raw(FOUND_COLUMNS)}, ${NOW} FROM ${this.#table} WHERE id = ${text(id)} AND deadline > ${NOW}`,
     )
   }
 

@@ -4,6 +4,7 @@ import { ConfigError } from "../errors.ts"
 import type { Change } from "../store.ts"
 import { newRecord } from "../testing/conformance/kit.ts"
 import { type MysqlClient, mysqlStore } from "./mysql.ts"
+import { isTransient } from "./mysql-failures.ts"
 import { Statements, unpack } from "./mysql-statements.ts"
 
 // What a real server does is tested in test/stores.
@@ -126,4 +127,14 @@ test.each([
   [5n, 2n ** 40n - 1n],
 ])("version %d and time to live %d have to be asked for", (version, expiresIn) => {
   expect(unpack(pack(version, expiresIn))).toBeUndefined()
+})
+
+test.each([
+  [{ errno: 1213 }, true],
+  [{ errno: 1180, message: "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT" }, true],
+  [{ errno: 1180, message: "Got error 28 - 'No space left on device' during COMMIT" }, false],
+  [{ errno: 1205 }, false],
+  [undefined, false],
+])("what the engine has undone because of another may be tried again: %j, %s", (facts, expected) => {
+  expect(isTransient(facts && Object.assign(new Error(facts.message), facts))).toBe(expected)
 })

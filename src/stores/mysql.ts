@@ -158,9 +158,10 @@ class MysqlEngine implements SqlEngine {
   }
 
   /** Not the number of rows tells whether there was one: a row that keeps its values counts with some connections and not with others. */
-  async #writtenOf(id: SessionId, { insertId }: Result): Promise<Written | undefined> {
-    if (Number(insertId) === 0) return undefined
-    const written = unpack(insertId)
+  async #writtenOf(id: SessionId, { insertId, affectedRows }: Result): Promise<Written | undefined> {
+    // A trigger on the table takes away what the statement was to return.
+    if (Number(insertId) === 0 && affectedRows === 0) return undefined
+    const written = Number(insertId) === 0 ? undefined : unpack(insertId)
     if (written !== undefined) return written
     const row = await this.find(id)
     return row && { version: Number(row.version), expiresIn: Number(row.deadline) - row.now }

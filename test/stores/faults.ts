@@ -1,21 +1,11 @@
-import type { EventEmitter } from "node:events"
-import mariadb from "mariadb"
 import mysql from "mysql2/promise"
 import pg from "pg"
 import { expect } from "vitest"
 import { createSessions, type Sessions, StoreError } from "coatcheck"
-import { mysqlStore } from "coatcheck/mysql"
 import type { SqlStore } from "../../src/stores/shared-sql.ts"
 import { changing, ended, freshId, freshUser, move, newRecord } from "../../src/testing/conformance/kit.ts"
 import type { Engine } from "../support/servers/server.ts"
-import {
-  type Client,
-  type ClientOptions,
-  type DatabaseFacts,
-  mysqlDrivers,
-  type OpenClient,
-  postgresDrivers,
-} from "./clients.ts"
+import { type Client, type DatabaseFacts, mysqlDrivers, type OpenClient, postgresDrivers } from "./clients.ts"
 
 /** What the tests of faults have in common: the drivers on their engines, every operation, and what a failure has to be like. */
 
@@ -35,7 +25,7 @@ const own: Readonly<Record<string, Partial<Driver>>> = {
   "postgres.js": { eager: { backoff: 0.05 } },
   mysql2: { impatient: { waitForConnections: false } },
   "mysql2 with callbacks": { impatient: { queueLimit: 1 } },
-  mariadb: { open: openMariadb, impatient: { acquireTimeout: 200 } },
+  mariadb: { impatient: { acquireTimeout: 200 } },
 }
 
 export const drivers: readonly Driver[] = [
@@ -50,27 +40,6 @@ export function driversOf(engine: Engine): readonly Driver[] {
 
 function driver(engine: Engine, name: string, open: OpenClient): Driver {
   return { engine, name, open, impatient: undefined, eager: {}, ...own[name] }
-}
-
-/** Its pool tells of a connection that it could not make, and ends the process if nobody listens. */
-async function openMariadb(database: DatabaseFacts, options: ClientOptions = {}): Promise<Client> {
-  const { size = 10, session = [], options: more = {} } = options
-  const pool = mariadb.createPool({
-    ...database,
-    connectionLimit: size,
-    minimumIdle: 1,
-    initSql: [...session],
-    allowPublicKeyRetrieval: true,
-    ...more,
-  })
-  // The driver's declarations leave this event out.
-  const events: EventEmitter = pool as unknown as EventEmitter
-  events.on("error", () => undefined)
-  return {
-    store: (given?: { table?: string; prepare?: boolean }) => mysqlStore(pool, given),
-    run: (sql: string) => pool.query(sql),
-    close: () => pool.end(),
-  }
 }
 
 /** postgres.js waits for ever for a connection that the server has ended amid a statement. */
