@@ -129,7 +129,7 @@ test.each([
   expect(unpack(pack(version, expiresIn))).toBeUndefined()
 })
 
-test.each([
+test.each<[{ errno: number; message?: string } | undefined, boolean]>([
   [{ errno: 1213 }, true],
   [{ errno: 1180, message: "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT" }, true],
   [{ errno: 1180, message: "Got error 28 - 'No space left on device' during COMMIT" }, false],
