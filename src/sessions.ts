@@ -106,7 +106,8 @@ class SessionManager implements Sessions {
   ): Promise<number> => {
     this.#requireUserIndex("revokeByUser")
     const user = userKey(userId)
-    const { except } = options
+    // What is no id names no session.
+    const except = isSessionId(options.except) ? options.except : undefined
     const { config, gateway } = this.#core
     const count = await gateway.deleteByUser(user, { except, tombstone: { ttl: config.tombstoneTtl } })
     config.diagnostics.emit({ type: "revoked", count })

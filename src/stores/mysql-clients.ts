@@ -6,6 +6,7 @@ interface Query {
   rowsAsArray: boolean
   nestTables: false
   namedPlaceholders: false
+  metaAsArray: false
 }
 
 /** mysql2 with promises: a pool or a connection. */
@@ -83,7 +84,7 @@ function mysql2WithCallbacks(core: Core, isPrepared: boolean): Connection {
     new Promise((resolve, reject) => {
       core[method](queryOf(sql), values, (error, answer) => {
         if (error === null || error === undefined) resolve(resultOf(answer))
-        else reject(error)
+        else reject(withoutValues(error, sql))
       })
     })
   const method = isPrepared ? "execute" : "query"
@@ -91,6 +92,12 @@ function mysql2WithCallbacks(core: Core, isPrepared: boolean): Connection {
     run: (sql, values) => ask(method, sql, values as (string | null)[]),
     runOnce: (sql) => ask("query", sql, []),
   }
+}
+
+/** mysql2 shows the statement with its values in it, where it has put them there itself. */
+function withoutValues(error: Error & { sql?: unknown }, sql: string): Error {
+  if (error.sql !== undefined) error.sql = sql
+  return error
 }
 
 function mysql2(client: Mysql2Client, isPrepared: boolean): Connection {
@@ -117,7 +124,7 @@ function mariadb(client: MariadbClient, isPrepared: boolean): Connection {
 }
 
 function queryOf(sql: string): Query {
-  return { sql, rowsAsArray: true, nestTables: false, namedPlaceholders: false }
+  return { sql, rowsAsArray: true, nestTables: false, namedPlaceholders: false, metaAsArray: false }
 }
 
 function resultOf(answer: unknown): Result {

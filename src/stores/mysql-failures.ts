@@ -3,6 +3,7 @@ const TRANSIENT: readonly unknown[] = [1213, 1020, 3101]
 const ERROR_DURING_COMMIT = 1180
 
 export const DUPLICATE_KEY = 1062
+export const TOO_MANY_ROWS = 1242
 export const TABLE_EXISTS = 1050
 
 /** Another server has been faster: the column or the index is there. */
@@ -97,6 +98,9 @@ const BY_NUMBER: Readonly<Record<string, string | undefined>> = {
 }
 
 const BY_CODE: Readonly<Record<string, string | undefined>> = {
+  COATCHECK_CHARACTER_SET:
+    "the connection cannot carry every character; make the client with the charset utf8mb4",
+  COATCHECK_AUTOCOMMIT: "the connection commits nothing by itself; give the store one with autocommit on",
   ECONNREFUSED: UNREACHABLE,
   ENOENT: UNREACHABLE,
   ENOTFOUND: UNREACHABLE,

@@ -106,7 +106,8 @@ export class Statements {
 
   /**
    * One statement that moves a row and inserts one. It would insert the tombstone twice: the first meets the live row, which gives way by
-   * taking its new id, so that the second finds room. Without `FOR UPDATE` what has been found might be live no more.
+   * taking its new id, so that the second finds room. Without `FOR UPDATE` what has been found might be live no more. Should the number
+   * for the tombstone's row be another session's, that one must not give way: the subquery of two rows fails the statement.
    */
   move(
     rowId: string,
@@ -135,7 +136,7 @@ export class Statements {
       query`INSERT INTO ${this.#table} (${list(cells.map(([name]) => raw(name)))})
       SELECT ${list(cells.map(([, cell]) => cell))} FROM ${this.#table} AS live JOIN (SELECT 1 AS step UNION ALL SELECT 2) AS steps
       WHERE live.id = ${text(oldId)} AND ${conditions(change, ifVersion, raw("live."))} FOR UPDATE
-      ON DUPLICATE KEY UPDATE id = ${text(newId)}, ${assignments(change, query`${this.#table}.`)}`,
+      ON DUPLICATE KEY UPDATE id = IF(${this.#table}.id = ${text(oldId)}, ${text(newId)}, (SELECT 'two' UNION SELECT 'rows')), ${assignments(change, query`${this.#table}.`)}`,
     )
   }
 
@@ -309,9 +310,11 @@ function stateOf(change: Change, state: Part): Part[] {
   if (clear === true) return [query`state = ${text(toEngineObject(set, MAX_LEVELS))}`]
   if (!isMerge(change)) return []
   let merged = clear === undefined ? state : only(clear.except, state)
+  // The shortest last: it is what may be repeated.
+  const sets = [...set].toSorted(([, one], [, other]) => other.length - one.length)
   if (remove.size > 0) merged = query`JSON_REMOVE(${merged}, ${list(padded([...remove].map(pathOf)))})`
   if (set.size > 0) {
-    const entries = [...set].map(
+    const entries = sets.map(
       ([key, value]) => query`${pathOf(key)}, JSON_EXTRACT(${text(toEngineText(value, MAX_LEVELS))}, '$')`,
     )
     merged = query`JSON_SET(${merged}, ${list(padded(entries))})`

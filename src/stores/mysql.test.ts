@@ -57,10 +57,16 @@ test("a client that only has promises is asked through them", async () => {
   const asked: string[] = []
   const answer = async ({ sql }: { sql: string }): Promise<[unknown, unknown]> => {
     asked.push(sql)
-    return [{ affectedRows: 1, insertId: 0 }, undefined]
+    return [
+      sql.startsWith("SELECT @@") ? [["utf8mb4", "utf8mb4", 1]] : { affectedRows: 1, insertId: 0 },
+      undefined,
+    ]
   }
   await mysqlStore({ execute: answer, query: answer }).create("id", newRecord())
-  expect(asked).toEqual([expect.stringMatching(/^INSERT INTO `sessions` /)])
+  expect(asked).toEqual([
+    expect.stringMatching(/^SELECT @@/),
+    expect.stringMatching(/^INSERT INTO `sessions` /),
+  ])
 })
 
 const key = fc.string({ minLength: 1, maxLength: 3 })

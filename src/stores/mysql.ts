@@ -1,12 +1,13 @@
 import type { Change, CookieKind, MoveTombstone, NewRecord, SessionId, Written } from "../store.ts"
 import { type Connection, connectionOf, type MysqlClient, type Result } from "./mysql-clients.ts"
-import { adviceFor, DUPLICATE_KEY, isTransient, numberOf } from "./mysql-failures.ts"
+import { adviceFor, DUPLICATE_KEY, isTransient, numberOf, TOO_MANY_ROWS } from "./mysql-failures.ts"
 import { migrate, migrationSql } from "./mysql-layouts.ts"
 import { type Query } from "./mysql-queries.ts"
 import { Statements, unpack } from "./mysql-statements.ts"
+import { fromEngineText } from "./shared-json.ts"
 import { tableOf, type Table } from "./shared-names.ts"
 import { assertKnownOptions } from "./shared-options.ts"
-import type { Integer, SummaryRow } from "./shared-rows.ts"
+import { type Integer, mergedState, type SummaryRow } from "./shared-rows.ts"
 import {
   EngineStore,
   type FoundRow,
@@ -35,13 +36,16 @@ export function mysqlStore(client: MysqlClient, options: MysqlStoreOptions = {})
 }
 
 /** How often a row is tried to be created: the sweep may remove an expired one between two looks at it. */
-const MAX_TRIES = 3
+const MAX_CREATIONS = 3
+/** How many keys a change names at most in one statement: it holds 65,535 values, and MariaDB takes a document apart for each key. */
+const MAX_KEYS = 256
 
 class MysqlEngine implements SqlEngine {
   readonly name = "mysql"
   readonly #table: Table
   readonly #connection: Connection
   readonly #statements: Statements
+  #isChecked = false
 
   constructor(client: MysqlClient, options: MysqlStoreOptions) {
     assertKnownOptions("mysqlStore", options, ["table", "prepare"])
@@ -55,12 +59,13 @@ class MysqlEngine implements SqlEngine {
     return migrationSql(this.#table)
   }
 
-  migrate(): Promise<void> {
-    return migrate(this.#connection, this.#table)
+  async migrate(): Promise<void> {
+    await this.#check()
+    await migrate(this.#connection, this.#table)
   }
 
   async create(id: SessionId, record: NewRecord): Promise<boolean> {
-    for (let tries = 0; tries < MAX_TRIES; tries++) {
+    for (let tries = 0; tries < MAX_CREATIONS; tries++) {
       try {
         await this.#run(this.#statements.insert(newRowId(), id, record))
         return true
@@ -74,15 +79,20 @@ class MysqlEngine implements SqlEngine {
   }
 
   async find(id: SessionId): Promise<FoundRow | undefined> {
+    if (!isId(id)) return undefined
     const { rows } = await this.#run(this.#statements.find(id))
     return rows[0] && foundRow(rows[0] as unknown as FoundCells)
   }
 
   async update(id: SessionId, change: Change, ifVersion: number | undefined): Promise<Written | undefined> {
-    return this.#writtenOf(id, await this.#run(this.#statements.update(id, change, ifVersion)))
+    if (!isId(id)) return undefined
+    const small = await this.#smallChange(id, change, ifVersion)
+    if (small === undefined) return undefined
+    return this.#writtenOf(id, await this.#run(this.#statements.update(id, small.change, small.ifVersion)))
   }
 
   async touch(id: SessionId): Promise<Written | undefined> {
+    if (!isId(id)) return undefined
     return this.#writtenOf(id, await this.#run(this.#statements.touch(id)))
   }
 
@@ -93,42 +103,54 @@ class MysqlEngine implements SqlEngine {
     ifVersion: number | undefined,
     tombstone: MoveTombstone,
   ): Promise<Written | "taken" | undefined> {
-    const move = this.#statements.move(newRowId(), oldId, newId, change, ifVersion, tombstone)
+    if (!isId(oldId)) return undefined
+    const small = await this.#smallChange(oldId, change, ifVersion)
+    if (small === undefined) return undefined
+    const rowId = newRowId()
+    const move = this.#statements.move(rowId, oldId, newId, small.change, small.ifVersion, tombstone)
     try {
       return await this.#writtenOf(newId, await this.#run(move))
     } catch (error) {
-      if (numberOf(error) === DUPLICATE_KEY) return "taken"
+      if (numberOf(error) === DUPLICATE_KEY || numberOf(error) === TOO_MANY_ROWS) return "taken"
       throw error
     }
   }
 
-  remove(id: SessionId): Promise<boolean> {
-    return this.#changes(this.#statements.remove(id))
+  async remove(id: SessionId): Promise<boolean> {
+    return isId(id) && this.#changes(this.#statements.remove(id))
   }
 
   removeExpired(id: SessionId): Promise<boolean> {
     return this.#changes(this.#statements.removeExpired(id))
   }
 
-  end(id: SessionId, ttl: number): Promise<boolean> {
-    return this.#changes(this.#statements.end(id, ttl))
+  async end(id: SessionId, ttl: number): Promise<boolean> {
+    return isId(id) && this.#changes(this.#statements.end(id, ttl))
   }
 
   /**
    * Looks without a lock, and then names the rows by their key: a statement that found them by the index would lock the gaps between them, where
    * new sessions want to go, and those that it passed over. Several sweeps find the same rows; each is counted by the one that removes it.
    */
-  async sweep(limit: number): Promise<{ removed: number; isDone: boolean }> {
-    const { rows } = await this.#connection.runOnce(this.#statements.due(limit))
+  async sweep(window: number, limit: number): Promise<{ removed: number; isDone: boolean }> {
+    const { rows } = await this.#connection.runOnce(this.#statements.due(window))
     const over: string[] = []
     const extended: string[] = []
     for (const [rowId, isOver] of rows) (Number(isOver) === 1 ? over : extended).push(String(rowId))
     let removed = 0
     if (over.length > 0) {
-      removed = (await this.#connection.runOnce(this.#statements.removeDue(over))).affectedRows
+      const first = over.slice(0, limit)
+      removed = (await this.#connection.runOnce(this.#statements.removeDue(first))).affectedRows
     }
-    if (extended.length > 0) await this.#connection.runOnce(this.#statements.putOff(extended))
-    return { removed, isDone: rows.length < limit }
+    if (extended.length > 0) {
+      try {
+        await this.#connection.runOnce(this.#statements.putOff(extended))
+      } catch (error) {
+        // What has been removed is to be counted, and the next sweep comes here again.
+        if (!isTransient(error)) throw error
+      }
+    }
+    return { removed, isDone: rows.length < window }
   }
 
   async list(userId: string): Promise<SummaryRow[]> {
@@ -137,7 +159,8 @@ class MysqlEngine implements SqlEngine {
   }
 
   async endByUser(userId: string, except: SessionId | undefined, ttl: number | undefined): Promise<number> {
-    return (await this.#run(this.#statements.endByUser(userId, except, ttl))).affectedRows
+    const spared = except !== undefined && isId(except) ? except : undefined
+    return (await this.#run(this.#statements.endByUser(userId, spared, ttl))).affectedRows
   }
 
   isTransient(error: unknown): boolean {
@@ -148,7 +171,8 @@ class MysqlEngine implements SqlEngine {
     return adviceFor(error, this.#table.quoted)
   }
 
-  #run({ sql, values }: Query): Promise<Result> {
+  async #run({ sql, values }: Query): Promise<Result> {
+    if (!this.#isChecked) await this.#check()
     return this.#connection.run(sql, values)
   }
 
@@ -164,11 +188,56 @@ class MysqlEngine implements SqlEngine {
     const written = Number(insertId) === 0 ? undefined : unpack(insertId)
     if (written !== undefined) return written
     const row = await this.find(id)
-    return row && { version: Number(row.version), expiresIn: Number(row.deadline) - row.now }
+    // Ended or moved since: then that is what is to be told.
+    if (row === undefined || row.state === null) return undefined
+    return { version: Number(row.version), expiresIn: Number(row.deadline) - row.now }
+  }
+
+  /** A change of very many keys as one of the whole state, for a statement holds only so many values. */
+  async #smallChange(
+    id: SessionId,
+    change: Change,
+    ifVersion: number | undefined,
+  ): Promise<{ change: Change; ifVersion: number | undefined } | undefined> {
+    const { clear, set, remove } = change
+    const keys = set.size + remove.size + (typeof clear === "object" ? clear.except.length : 0)
+    if (clear === true || keys <= MAX_KEYS) return { change, ifVersion }
+    const row = await this.find(id)
+    if (row === undefined || row.state === null) return undefined
+    const merged = mergedState(this.name, id, fromEngineText(row.state), change)
+    const whole: Change = { ...change, clear: true, set: merged, remove: new Set() }
+    return { change: whole, ifVersion: ifVersion ?? Number(row.version) }
+  }
+
+  /** Once for a store: what would lose data in silence is to be told at the first request. */
+  async #check(): Promise<void> {
+    const { rows } = await this.#connection.runOnce(
+      "SELECT @@character_set_client, @@character_set_results, @@autocommit",
+    )
+    const [client, results, autocommit] = rows[0] as [string, string | null, Integer]
+    if (client !== "utf8mb4" || (results !== "utf8mb4" && results !== null)) {
+      throw new UnfitConnection("COATCHECK_CHARACTER_SET", `The character set is ${client}, ${results}.`)
+    }
+    if (Number(autocommit) !== 1) throw new UnfitConnection("COATCHECK_AUTOCOMMIT", "autocommit is off.")
+    this.#isChecked = true
   }
 }
 
-/** Larger with time, so that rows are added at the end; a clash is one in a million for two in the same millisecond, and is tried again. */
+/** What no session has as its id is not asked for: MySQL and MariaDB fail on a character that the column cannot hold, and not always well. */
+function isId(id: SessionId): boolean {
+  return /^[\x21-\x7e]{1,64}$/.test(id)
+}
+
+class UnfitConnection extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Larger with time, so that rows are added at the end. Of two in the same millisecond one in a million clashes, and is tried again. */
 function newRowId(): string {
   const random = Math.floor(Math.random() * 1e6)
   return `${Date.now()}${String(random).padStart(6, "0")}`

@@ -7,6 +7,7 @@ export interface NodePostgresClient {
     text: string
     values: unknown[]
     rowMode: "array"
+    binary: false
   }): Promise<{ rows: unknown[][] }>
 }
 
@@ -56,11 +57,17 @@ export function connectionOf(client: PostgresClient): Connection {
 function nodePostgres(client: NodePostgresClient): Connection {
   return {
     run: ({ text, name }, values) => {
-      const config = { name, text, values: values as unknown[], rowMode: "array" as const }
+      const config = {
+        name,
+        text,
+        values: values as unknown[],
+        rowMode: "array" as const,
+        binary: false as const,
+      }
       return client.query(config).then(rowsOf)
     },
     script: async (text) => {
-      await client.query({ text, values: [], rowMode: "array" })
+      await client.query({ text, values: [], rowMode: "array", binary: false })
     },
   }
 }

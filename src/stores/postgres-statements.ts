@@ -2,7 +2,10 @@ import type { Change } from "../store.ts"
 import type { Statement } from "./postgres-clients.ts"
 import { isMerge, SUMMARY_COLUMNS } from "./shared-sql.ts"
 
-/** The same for the whole of a statement, whatever the time zone, and whole milliseconds as everywhere. */
+/**
+ * The same for the whole of a statement, whatever the time zone, and whole milliseconds as everywhere. A statement that waits for a row is judged by
+ * when it began: `clock_timestamp()` would not help, for a row that has only been locked is not looked at again.
+ */
 const NOW = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
 const LIVE = `deadline > ${NOW} AND state IS NOT NULL`
 const COLUMNS =
@@ -78,7 +81,7 @@ export class Statements {
          SELECT id, deadline <= ${NOW} AS is_over FROM ${table} WHERE sweep_at <= ${NOW}
          ORDER BY sweep_at LIMIT $1::int FOR UPDATE SKIP LOCKED
        ), removed AS (
-         DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM due WHERE is_over)) RETURNING 1
+         DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM due WHERE is_over LIMIT $2::int)) RETURNING 1
        ), put_off AS (
          UPDATE ${table} SET sweep_at = deadline WHERE id = ANY (ARRAY(SELECT id FROM due WHERE NOT is_over)) RETURNING 1
        )

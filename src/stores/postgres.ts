@@ -129,10 +129,10 @@ class PostgresEngine implements SqlEngine {
     return (await this.#connection.run(this.#statements.end, [id, ttl])).length > 0
   }
 
-  async sweep(limit: number): Promise<{ removed: number; isDone: boolean }> {
-    const [row] = await this.#connection.run(this.#statements.sweep, [limit])
+  async sweep(window: number, limit: number): Promise<{ removed: number; isDone: boolean }> {
+    const [row] = await this.#connection.run(this.#statements.sweep, [window, limit])
     const [removed, seen] = row as [Integer, Integer]
-    return { removed: Number(removed), isDone: Number(seen) < limit }
+    return { removed: Number(removed), isDone: Number(seen) < window }
   }
 
   async list(userId: string): Promise<SummaryRow[]> {

@@ -1,6 +1,6 @@
 import { type Gone, RecordCorruptError } from "../errors.ts"
 import type { JsonObject, JsonValue } from "../json.ts"
-import type { CookieKind, SessionId, SessionRecord, SessionSummary } from "../store.ts"
+import type { Change, CookieKind, SessionId, SessionRecord, SessionSummary } from "../store.ts"
 
 /** An integer as a driver gives it. */
 export type Integer = number | bigint | string
@@ -109,6 +109,21 @@ export function parseState(store: string, id: SessionId, text: string): JsonObje
   }
   if (state !== undefined) return state as JsonObject
   throw corrupt(store, id, "The stored state of a session is not a JSON object.")
+}
+
+/** Key to JSON text of a state after a change. */
+export function mergedState(store: string, id: SessionId, text: string, change: Change): Map<string, string> {
+  const { clear, set, remove } = change
+  const merged = new Map<string, string>()
+  if (clear !== true) {
+    const state = parseState(store, id, text)
+    for (const key of Object.keys(state)) {
+      const isCleared = clear !== undefined && !clear.except.includes(key)
+      if (!isCleared && !remove.has(key) && !set.has(key)) merged.set(key, JSON.stringify(state[key]))
+    }
+  }
+  for (const [key, value] of set) merged.set(key, value)
+  return merged
 }
 
 export function corrupt(store: string, id: SessionId, message: string): RecordCorruptError {

@@ -68,8 +68,8 @@ export interface SqlEngine {
   removeExpired(id: SessionId): Promise<boolean>
   /** Turns a session into word of its end. */
   end(id: SessionId, ttl: number): Promise<boolean>
-  /** Looks at up to so many rows whose time seems to have come. */
-  sweep(limit: number): Promise<{ readonly removed: number; readonly isDone: boolean }>
+  /** Looks at up to `window` rows whose time seems to have come, and removes up to `limit` of them. */
+  sweep(window: number, limit: number): Promise<{ readonly removed: number; readonly isDone: boolean }>
   list(userId: string): Promise<SummaryRow[]>
   /** @param ttl of the tombstones; undefined: none are left */
   endByUser(userId: string, except: SessionId | undefined, ttl: number | undefined): Promise<number>
@@ -122,13 +122,14 @@ const CAPABILITIES: StoreCapabilities = Object.freeze({
 })
 
 const NO_CHANGE: Change = { set: new Map(), remove: new Set() }
-const DEFAULT_BATCH = 1000
-const MAX_BATCH = 100_000
-/** How many batches one sweep looks at: among the rows whose time seemed to have come, some have been extended. */
-const MAX_ROUNDS = 10
-/** Of many that contend for one row under REPEATABLE READ, one wins each time. */
-const MAX_TRIES = 50
-const LONGEST_WAIT = 50
+/** Rows for one statement of a sweep: a few milliseconds' work. */
+const BATCH = 1000
+/** How many batches a sweep looks at besides those it removes: among the rows whose time seemed to have come, some have been extended. */
+const MAX_ROUNDS = 100
+/** Of many that contend for one row under REPEATABLE READ, one wins each time; a deletion by user meets all who rotate the user's sessions. */
+const MAX_TRIES = 100
+/** Milliseconds between two tries: at most, and so together no more than two seconds. */
+const LONGEST_WAIT = 20
 
 /** A session store on an engine that has a clock, a JSON type and atomic statements. */
 export class EngineStore implements SqlStore {
@@ -214,17 +215,16 @@ export class EngineStore implements SqlStore {
     })
   }
 
-  deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
-    const limit = Math.min(options.limit ?? DEFAULT_BATCH, MAX_BATCH)
-    return this.#run("deleteExpired", async () => {
-      let removed = 0
-      for (let round = 0; round < MAX_ROUNDS && removed < limit; round++) {
-        const swept = await this.#engine.sweep(limit - removed)
-        removed += swept.removed
-        if (swept.isDone) break
-      }
-      return removed
-    })
+  async deleteExpired(options: { limit?: number | undefined } = {}): Promise<number> {
+    const { limit = BATCH } = options
+    let removed = 0
+    for (let round = 0; removed < limit && round < MAX_ROUNDS + limit / BATCH; round++) {
+      // Each round by itself, so that what one has removed is counted though the next is tried again.
+      const swept = await this.#run("deleteExpired", () => this.#engine.sweep(BATCH, limit - removed))
+      removed += swept.removed
+      if (swept.isDone) break
+    }
+    return removed
   }
 
   listByUser(userId: string): Promise<SessionSummary[]> {

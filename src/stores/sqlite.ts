@@ -24,6 +24,7 @@ import {
   goneOf,
   type Integer,
   type LiveRow,
+  mergedState,
   numberOf,
   parseState,
   recordOf,
@@ -104,6 +105,7 @@ const MAX_TRIES = 100
 const MAX_BATCH = 1_000_000
 /** How many rows a sweep looks at for each that it may remove: among those whose time seemed to have come, some have been extended. */
 const SWEEP_WINDOW = 10
+const MAX_ROUNDS = 100
 
 /**
  * Keeps sessions in SQLite: in the file at a path, which is created with its table, or in a database you opened with `node:sqlite`,
@@ -284,9 +286,14 @@ class SqliteStoreImplementation implements SqliteStore {
     const now = this.#clock()
     const limit = Math.min(options.limit ?? DEFAULT_BATCH, MAX_BATCH)
     const window = limit * SWEEP_WINDOW
-    // Live ones are put off to their present deadline, so that they stand in the way but once.
-    statements.putOff.run(now, window, now)
-    return statements.sweep.run(now, window, now, limit)
+    let removed = 0
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      // Live ones are put off to their present deadline, so that they stand in the way but once.
+      const extended = statements.putOff.run(now, window, now)
+      removed += statements.sweep.run(now, window, now, limit - removed)
+      if (extended === 0 || removed >= limit) break
+    }
+    return removed
   }
 
   async listByUser(userId: string): Promise<SessionSummary[]> {
@@ -606,14 +613,6 @@ function deadlineOf(
 }
 
 function mergeState(id: SessionId, text: string, change: Change): string {
-  if (change.clear === true) return joinObject(change.set)
-  if (change.clear === undefined && change.set.size === 0 && change.remove.size === 0) return text
-  const state = parseState(NAME, id, text)
-  const merged: [string, string][] = []
-  for (const key of Object.keys(state)) {
-    const isCleared = change.clear !== undefined && !change.clear.except.includes(key)
-    if (isCleared || change.remove.has(key) || change.set.has(key)) continue
-    merged.push([key, JSON.stringify(state[key])])
-  }
-  return joinObject([...merged, ...change.set])
+  const isUnchanged = change.clear === undefined && change.set.size === 0 && change.remove.size === 0
+  return isUnchanged ? text : joinObject(mergedState(NAME, id, text, change))
 }
