@@ -247,7 +247,9 @@ describe.each([
   ["docs/stores/mysql.md", "src/stores/mysql-failures.ts"],
 ])("%s", (path, file) => {
   const rows = rowsOf(pageAt(path), "You see").map(([first = ""]) => first)
-  const all = [file, "src/stores/shared-sql.ts", "src/gateway.ts"].map(source).join("\n")
+  const all = [file, "src/stores/shared-advice.ts", "src/stores/shared-sql.ts", "src/gateway.ts"]
+    .map(source)
+    .join("\n")
   /** What stands for names and numbers is left out. */
   const isIn = (text: string, row: string): boolean =>
     row.split("…").every((part) => text.includes(part.trim()))
@@ -257,7 +259,8 @@ describe.each([
   })
 
   test("has a row for every advice", () => {
-    const advice = [...source(file).matchAll(/"((?:the|there|another) [^"]{20,})"/g)].map(
+    const texts = source(file) + source("src/stores/shared-advice.ts")
+    const advice = [...texts.matchAll(/"((?:the|there|another) [^"]{20,})"/g)].map(
       ([, text]) => text as string,
     )
     expect(advice.length).toBeGreaterThan(15)

@@ -1,5 +1,16 @@
-/** What the engine undoes when statements get into each other's way: deadlock, a record that has changed since, a conflict in a cluster. */
-const TRANSIENT: readonly unknown[] = [1213, 1020, 3101]
+import {
+  adviceForMessage,
+  CLIENT_HAS_ENDED,
+  CONNECTION_LOST,
+  OTHER_LAYOUT,
+  POOL_IS_FULL,
+  READ_ONLY,
+  REFUSED,
+  UNREACHABLE,
+} from "./shared-advice.ts"
+
+/** What the engine undoes when statements get into each other's way: deadlock, a record that has changed since, a conflict in a cluster, a table that has been altered. */
+const TRANSIENT: readonly unknown[] = [1213, 1020, 3101, 1615]
 const ERROR_DURING_COMMIT = 1180
 
 export const DUPLICATE_KEY = 1062
@@ -27,7 +38,7 @@ export function adviceFor(error: unknown, table: string): string | undefined {
 
 function adviceForOne(error: unknown): string | undefined {
   const { errno, code } = (error ?? {}) as { errno?: unknown; code?: unknown }
-  return BY_NUMBER[String(errno)] ?? BY_CODE[String(code)] ?? adviceForMessage(error)
+  return BY_NUMBER[String(errno)] ?? BY_CODE[String(code)] ?? adviceForMessage(error, MESSAGES)
 }
 
 /** What has kept the pool of the mariadb driver from connecting, which it gives as the cause of the error that tells of a timeout. */
@@ -36,24 +47,10 @@ function causeOf(error: unknown): string | undefined {
   return cause === undefined ? undefined : adviceForOne(cause)
 }
 
-/** mysql2 gives its own errors no code. */
-function adviceForMessage(error: unknown): string | undefined {
-  const message = error instanceof Error ? error.message : ""
-  return MESSAGES.find(([pattern]) => pattern.test(message))?.[1]
-}
-
-const POOL_IS_FULL =
-  "the pool had no free connection in time; raise its size, or look for connections that are not given back"
-const CLIENT_HAS_ENDED = "the client has been ended; give the store one that is open"
 const CLIENT_IS_BROKEN =
   "the connection has ended, so this was not carried out; give the store a pool, which connects anew"
-const CONNECTION_LOST =
-  "the connection was lost, so it is not known whether this was carried out; the next request connects anew"
-const UNREACHABLE = "the server cannot be reached; see that it runs and that host and port are right"
 const SHUTTING_DOWN =
   "the server is shutting down, so it is not known whether this was carried out; the next request tries again"
-const READ_ONLY = "the server is read-only, as a replica is; sessions are written, so connect to the primary"
-const REFUSED = "the server refused the user or the password"
 const FORBIDDEN =
   "the database user may not do this; grant SELECT, INSERT, UPDATE and DELETE on TABLE, and CREATE and ALTER for migrate()"
 const TOO_MANY = "the server has no connection left; lower the pools' sizes, or put a pooler between"
@@ -62,8 +59,6 @@ const TOO_LARGE =
 const CANCELLED = "the server cancelled the statement; the next request tries again"
 const NOT_PREPARED =
   "the connection does not know the prepared statement, as behind a pooler; set prepare: false"
-const OTHER_LAYOUT =
-  "the table TABLE has an older layout, or another one; call migrate(), or run migrationSql()"
 
 const BY_NUMBER: Readonly<Record<string, string | undefined>> = {
   "1040": TOO_MANY,
@@ -71,6 +66,7 @@ const BY_NUMBER: Readonly<Record<string, string | undefined>> = {
   "1045": REFUSED,
   "1049": "the database does not exist; create it, then call migrate()",
   "1050": "there is a table TABLE that is not of coatcheck; choose another name with the option table",
+  "1047": "the node of the cluster is not ready; the next request tries again",
   "1053": SHUTTING_DOWN,
   "1054": OTHER_LAYOUT,
   "1142": FORBIDDEN,

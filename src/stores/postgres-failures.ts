@@ -1,3 +1,14 @@
+import {
+  adviceForMessage,
+  CLIENT_HAS_ENDED,
+  CONNECTION_LOST,
+  OTHER_LAYOUT,
+  POOL_IS_FULL,
+  READ_ONLY,
+  REFUSED,
+  UNREACHABLE,
+} from "./shared-advice.ts"
+
 /** What the engine undoes when statements get into each other's way (SQLSTATE): serialization failure, deadlock. */
 const TRANSIENT: readonly unknown[] = ["40001", "40P01"]
 
@@ -13,29 +24,13 @@ export function isTransient(error: unknown): boolean {
 export function adviceFor(error: unknown, table: string): string | undefined {
   const code = codeOf(error)
   const known = typeof code === "string" ? (ADVICE[code] ?? ADVICE[code.slice(0, 2)]) : undefined
-  return (known ?? adviceForMessage(error))?.replace("TABLE", table)
+  return (known ?? adviceForMessage(error, MESSAGES))?.replace("TABLE", table)
 }
 
-/** node-postgres gives its own errors no code. */
-function adviceForMessage(error: unknown): string | undefined {
-  const message = error instanceof Error ? error.message : ""
-  return MESSAGES.find(([pattern]) => pattern.test(message))?.[1]
-}
-
-const POOL_IS_FULL =
-  "the pool had no free connection in time; raise its size, or look for connections that are not given back"
-const CLIENT_HAS_ENDED = "the client has been ended; give the store one that is open"
 const CLIENT_IS_BROKEN =
   "the client has lost its connection, and makes no new one; give the store a pool, which does"
-const CONNECTION_LOST =
-  "the connection was lost, so it is not known whether this was carried out; the next request connects anew"
-const UNREACHABLE = "the server cannot be reached; see that it runs and that host and port are right"
 const STARTING = "the server is starting or shutting down; the next request tries again"
-const READ_ONLY = "the server is read-only, as a replica is; sessions are written, so connect to the primary"
-const REFUSED = "the server refused the user or the password"
 const CANCELLED = "the server cancelled the statement (statement_timeout); the next request tries again"
-const OTHER_LAYOUT =
-  "the table TABLE has an older layout, or another one; call migrate(), or run migrationSql()"
 
 /** By whole code, or by the class that its first two characters are. */
 const ADVICE: Readonly<Record<string, string | undefined>> = {
