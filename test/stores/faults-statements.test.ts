@@ -202,6 +202,8 @@ for (const { engine, name, open } of drivers) {
     test("a deadlock in which the store is the victim: it tries again, and succeeds", async () => {
       const user = freshUser()
       const first = await put(store, user)
+      // In another millisecond, so that the rows are locked in this order.
+      await new Promise((resolve) => setTimeout(resolve, 5))
       const second = await put(store, user)
       // PostgreSQL lets him go on who looks last; InnoDB him who has changed more.
       const victim = engine === "postgres" ? await openStore("SET deadlock_timeout = '300'") : store
@@ -218,8 +220,7 @@ for (const { engine, name, open } of drivers) {
       await rival.run("COMMIT")
       expect(await ending).toBe(2)
       expect(await store.listByUser(user)).toEqual([])
-      // MySQL counts them now and then.
-      if (engine === "mariadb") expect(await deadlocks()).toBe(before + 1)
+      expect(await deadlocks()).toBe(before + of(engine, 0, 1))
       await expect(store.update(first, changing({ one: 1 }))).rejects.toThrow(UnknownIdError)
     })
 
