@@ -178,6 +178,7 @@ function describeMigrations(engine: Engine, kind: "postgres" | "mysql", open: Op
         const later = (table: string): string =>
           `ALTER TABLE ${table} ADD COLUMN note text NOT NULL DEFAULT 'later';`
         const pool = new pg.Pool({ ...facts, max: 1 })
+        pool.on("error", () => undefined)
         const all = [...postgresLayouts.LAYOUTS, later]
         await postgresLayouts.migrate(connectionOfPostgres(pool), '"sessions"', all)
         await pool.end()

@@ -45,6 +45,7 @@ export async function freshDatabase(engine: Engine): Promise<FreshDatabase> {
 export async function execute(engine: Engine, address: Address, sql: string): Promise<void> {
   if (engine === "postgres") {
     const client = new pg.Client({ ...address })
+    client.on("error", () => undefined)
     await client.connect()
     try {
       await client.query(sql)
