@@ -302,8 +302,8 @@ function endOf({ idle, fixed, absolute }: Ends): Part {
 }
 
 /**
- * Merges inside the engine, in one round trip: reading, merging here and writing if the version is the same takes two, and was measured
- * to carry half as many updates (`bench/stores`).
+ * Merges inside the engine, in one round trip. Reading, merging here and writing if the version is the same takes two, and was measured to take
+ * up to twice as long, and many times where requests contend for one session (`bench/stores`).
  */
 function stateOf(change: Change, state: Part): Part[] {
   const { clear, set, remove } = change

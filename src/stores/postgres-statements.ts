@@ -128,8 +128,8 @@ export class Statements {
   }
 
   /**
-   * Merges inside the engine, in one round trip: reading, merging here and writing if the version is the same takes two, and was measured
-   * to carry half as many updates (`bench/stores`). Only what changes is written: a column that is named has its index rewritten.
+   * Merges inside the engine, in one round trip. Reading, merging here and writing if the version is the same takes two, and was measured to take
+   * up to twice as long, and many times where requests contend for one session (`bench/stores`). Only what changes is written: a column that is named has its index rewritten.
    */
   #merge(
     kind: string,
