@@ -197,8 +197,7 @@ export class EngineStore implements SqlStore {
     return this.#run("delete", async () => {
       if (tombstone === undefined) {
         if (await this.#engine.remove(id)) return
-        const row = await this.#engine.find(id)
-        throw new UnknownIdError({ id, gone: row && goneOf(row, row.now) })
+        throw unknown(id, await this.#engine.find(id))
       }
       const seen = new Set<SessionId>()
       let last = id
@@ -207,9 +206,7 @@ export class EngineStore implements SqlStore {
           throw corrupt(this.name, id, "The way that a session has moved leads in a circle.")
         seen.add(last)
         const row = await this.#engine.find(last)
-        if (row?.moved_to == null || Number(row.privilege_changed) === 1) {
-          throw new UnknownIdError({ id: last, gone: row && goneOf(row, row.now) })
-        }
+        if (row?.moved_to == null || Number(row.privilege_changed) === 1) throw unknown(last, row)
         last = row.moved_to
       }
     })
@@ -247,9 +244,7 @@ export class EngineStore implements SqlStore {
       const written = await write()
       if (written !== undefined) return written
       const row = await this.#engine.find(id)
-      if (row === undefined || row.state === null) {
-        throw new UnknownIdError({ id, gone: row && goneOf(row, row.now) })
-      }
+      if (row === undefined || row.state === null) throw unknown(id, row)
       if (ifVersion !== undefined && ifVersion !== Number(row.version)) {
         throw new VersionConflictError("The record has changed since it was read.", { id })
       }
@@ -293,6 +288,10 @@ export class EngineStore implements SqlStore {
       ...(cause === undefined ? undefined : { cause }),
     })
   }
+}
+
+function unknown(id: SessionId, row: FoundRow | undefined): UnknownIdError {
+  return new UnknownIdError({ id, gone: row && goneOf(row, row.now) })
 }
 
 function pause(milliseconds: number): Promise<void> {

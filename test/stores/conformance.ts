@@ -12,42 +12,26 @@ export interface Setting extends ClientOptions {
   readonly through?: (database: FreshDatabase) => Promise<FreshDatabase>
 }
 
-/** Runs the store's laws on a server, with two pools, and a table for each law. */
+/** Runs the store's laws on a server, with two pools. */
 export function describeLaws(engine: Engine, name: string, open: OpenClient, setting: Setting = {}): void {
   const tests = (): void => {
-    const laws = lawsOn(async () => {
-      const made = await freshDatabase(engine)
-      const database = setting.through === undefined ? made : await setting.through(made)
-      const { drop, ...facts } = database
-      const clients = [await open(facts, setting), await open(facts, setting)] as const
-      const close = async (): Promise<void> => {
-        await Promise.all(clients.map((client) => client.close()))
-        await drop()
-      }
-      return { clients, close }
-    }, setting)
-    laws()
-  }
-  // The laws about time mostly wait, and so wait together with those of other drivers.
-  describeOn(engine, name, tests, { concurrent: true })
-}
-
-interface Opened {
-  readonly clients: readonly [Client, Client]
-  close(): Promise<void>
-}
-
-export function lawsOn(open: () => Promise<Opened>, setting: Setting = {}): () => void {
-  return () => {
-    let opened: Opened | undefined
+    let drop: (() => Promise<void>) | undefined
+    let clients: Client[] = []
     let tables = 0
+
     beforeAll(async () => {
-      opened = await open()
+      const made = await freshDatabase(engine)
+      const { drop: remove, ...facts } = (await setting.through?.(made)) ?? made
+      drop = remove
+      clients = [await open(facts, setting), await open(facts, setting)]
     })
-    afterAll(() => opened?.close())
+    afterAll(async () => {
+      await Promise.all(clients.map((client) => client.close()))
+      await drop?.()
+    })
 
     const harness = async (table: string): Promise<StoreHarness> => {
-      const [first, second] = (opened as Opened).clients
+      const [first, second] = clients as [Client, Client]
       const options = { table, ...(setting.prepare === undefined ? undefined : { prepare: setting.prepare }) }
       const store = first.store(options)
       await store.migrate()
@@ -71,4 +55,6 @@ export function lawsOn(open: () => Promise<Opened>, setting: Setting = {}): () =
       test.concurrent(law.name, sweeps ? (alone[index] as StoreCase).run : law.run)
     }
   }
+  // The laws about time mostly wait, and so wait together with those of other drivers.
+  describeOn(engine, name, tests, { concurrent: true })
 }
