@@ -98,8 +98,11 @@ export interface Session<
    */
   consume<K extends Key<State>>(key: K): Promise<State[K] | undefined>
 
-  /** Loads now, and gives the same reads and writes without `await`. */
-  load(): Promise<StateView<State, Input>>
+  /**
+   * Loads now, and gives the same reads and writes without `await`. With `fresh`, what is known afterwards came from the store's authority:
+   * if it is from a cache or a replica, it is loaded once more. Pending changes stay.
+   */
+  load(options?: { readonly fresh?: boolean | undefined }): Promise<StateView<State, Input>>
 
   /**
    * Runs `change` on the newest state, this request's pending changes included, and commits at once. Exact under any concurrency:

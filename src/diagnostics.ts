@@ -52,6 +52,12 @@ export const LISTENER_FAILED = [
   "A listener of onEvent or onRevoked threw. What it throws is dropped: catch it in the listener.",
 ] as const
 
+/** What is warned of, once, when a store hands out a bookmark that no cookie can carry: what was saved by then stays saved. */
+export const BOOKMARK_UNFIT = [
+  "COATCHECK_BOOKMARK",
+  "The session store handed out a bookmark that is not 1 to 256 printable ASCII characters. It is left out of the cookie, so the next request reads from the primary.",
+] as const
+
 /** Makes where events and warnings go. */
 export function createDiagnostics(options: {
   onEvent?: ((event: SessionEvent) => void) | undefined

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { createDiagnostics, type SessionEvent } from "./diagnostics.ts"
 import { RecordCorruptError, StoreError, UnknownIdError } from "./errors.ts"
 import { Gateway } from "./gateway.ts"
-import type { Change, ChangeIdOptions, NewRecord, SessionStore } from "./store.ts"
+import type { Change, ChangeIdOptions, FollowingStore, NewRecord, SessionStore } from "./store.ts"
 import { memoryStore } from "./stores/memory.ts"
 import { spyStore, type StoreOperation } from "./testing/spy-store.ts"
 
@@ -17,7 +17,7 @@ const CALLS: readonly (readonly [
   readonly unknown[],
 ])[] = [
   ["create", (g) => g.create("a", record), ["a", record]],
-  ["load", (g) => g.load("a"), ["a"]],
+  ["load", (g) => g.load("a", { fresh: true }), ["a", { fresh: true }]],
   ["update", (g) => g.update("a", change, { ifVersion: 1 }), ["a", change, { ifVersion: 1 }]],
   ["updateTtl", (g) => g.updateTtl("a"), ["a"]],
   ["changeId", (g) => g.changeId("a", "b", changeId), ["a", "b", changeId]],
@@ -135,6 +135,67 @@ describe.each(CALLS)("%s", (operation, call, args) => {
     const failing = gatewayTo(() => Promise.reject(own))
     await expect(call(failing.gateway)).rejects.toBe(own)
     expect(failing.events).toEqual([{ type: "store-failed", operation, error: own }])
+  })
+})
+
+describe("a store for one request", () => {
+  const diagnostics = createDiagnostics({})
+
+  test("is the store itself where it is the same for all", () => {
+    const gateway = new Gateway(memoryStore(), 1000, diagnostics)
+    expect(gateway.follow("b1")).toBe(gateway)
+    expect(gateway.follows).toBe(false)
+    expect(gateway.bookmark).toBeUndefined()
+  })
+
+  test("is asked with the bookmark, and gets the same care", async () => {
+    const asked: unknown[] = []
+    const load = (): Promise<never> => new Promise(() => undefined)
+    const follow = (bookmark: string | undefined): FollowingStore => {
+      asked.push(bookmark)
+      return { ...memoryStore(), name: "replica", load, bookmark: "b2" }
+    }
+    const gateway = new Gateway({ ...memoryStore(), follow }, 500, diagnostics)
+    expect(gateway.follows).toBe(true)
+    const following = gateway.follow("b1")
+    expect(asked).toEqual(["b1"])
+    expect(following.bookmark).toBe("b2")
+    const answer = following.load("a").catch((thrown: unknown) => thrown)
+    await vi.advanceTimersByTimeAsync(500)
+    expect(await answer).toMatchObject({ name: "StoreError", operation: "load", store: "replica" })
+  })
+
+  test("that cannot be had is a StoreError and an event", () => {
+    const { gateway, events } = gatewayTo(() => {
+      throw new Error("down")
+    })
+    expect(() => gateway.follow(undefined)).toThrow(StoreError)
+    expect(events).toMatchObject([{ type: "store-failed", operation: "follow" }])
+  })
+
+  test.each([
+    ["empty", ""],
+    ["too long", "x".repeat(257)],
+    ["not ASCII", "bücher"],
+    ["of several lines", "a\nb"],
+    ["no text", null],
+  ])("has no bookmark if it is %s, which is warned of once", (_what, bookmark) => {
+    const warnings: string[] = []
+    const onWarning = (_message: string, code: string): void => void warnings.push(code)
+    const follow = (): FollowingStore => ({ ...memoryStore(), bookmark: bookmark as string })
+    const gateway = new Gateway({ ...memoryStore(), follow }, 1000, createDiagnostics({ onWarning }))
+    for (let request = 0; request < 3; request++) expect(gateway.follow(undefined).bookmark).toBeUndefined()
+    expect(warnings).toEqual(["COATCHECK_BOOKMARK"])
+  })
+
+  test.each([
+    ["reads what is", {}, true, false],
+    ["may show a revoked session", {}, false, true],
+    ["follows", { follow: () => ({ ...memoryStore(), bookmark: undefined }) }, true, true],
+  ])("whether a read may lag: a store that %s", (_what, more, promptRevocation, mayLag) => {
+    const inner = memoryStore()
+    const store = { ...inner, ...more, capabilities: { ...inner.capabilities, promptRevocation } }
+    expect(new Gateway(store, 1000, diagnostics).mayLag).toBe(mayLag)
   })
 })
 

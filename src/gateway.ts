@@ -1,9 +1,11 @@
-import type { Diagnostics } from "./diagnostics.ts"
+import { isBookmark } from "./cookie/seal.ts"
+import { BOOKMARK_UNFIT, type Diagnostics } from "./diagnostics.ts"
 import { SessionError, StoreError } from "./errors.ts"
 import type {
   Change,
   ChangeIdOptions,
   DeleteByUserOptions,
+  FollowingStore,
   Gone,
   NewRecord,
   SessionId,
@@ -18,7 +20,7 @@ import type {
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /** The store as the core calls it: every operation answers in time, and fails with a `SessionError`. */
-export class Gateway implements SessionStore {
+export class Gateway implements FollowingStore {
   readonly #store: SessionStore
   readonly #timeout: number
   readonly #diagnostics: Diagnostics
@@ -37,12 +39,41 @@ export class Gateway implements SessionStore {
     return this.#store.capabilities
   }
 
+  /** Whether the store keeps requests in step with their browser's last one by a bookmark. */
+  get follows(): boolean {
+    return typeof this.#store.follow === "function"
+  }
+
+  /** Whether a read that is not `fresh` may show a session as it was a while ago. */
+  get mayLag(): boolean {
+    return this.follows || !this.capabilities.promptRevocation
+  }
+
+  /** The store for one request: this one, if it is the same for all. */
+  follow(bookmark: string | undefined): Gateway {
+    if (!this.follows) return this
+    try {
+      const following = (this.#store as Required<SessionStore>).follow(bookmark)
+      return new Gateway(following, this.#timeout, this.#diagnostics)
+    } catch (error) {
+      throw this.#reported("follow", error)
+    }
+  }
+
+  /** What the cookie is to carry, if the store has a bookmark for it. */
+  get bookmark(): string | undefined {
+    const bookmark: unknown = (this.#store as Partial<FollowingStore>).bookmark
+    if (bookmark === undefined || isBookmark(bookmark)) return bookmark
+    this.#diagnostics.warn(...BOOKMARK_UNFIT)
+    return undefined
+  }
+
   create(id: SessionId, record: NewRecord): Promise<void> {
     return this.#call("create", () => this.#store.create(id, record))
   }
 
-  load(id: SessionId): Promise<SessionRecord | Gone | undefined> {
-    return this.#call("load", () => this.#store.load(id))
+  load(id: SessionId, options?: { fresh?: boolean | undefined }): Promise<SessionRecord | Gone | undefined> {
+    return this.#call("load", () => this.#store.load(id, options))
   }
 
   update(id: SessionId, change: Change, options?: { ifVersion?: number | undefined }): Promise<Written> {
@@ -85,13 +116,17 @@ export class Gateway implements SessionStore {
       await Promise.resolve()
       return await (settled ? answer : this.#inTime(operation, answer))
     } catch (error) {
-      const failure =
-        error instanceof SessionError ? error : this.#failure(operation, "failed; see cause", error)
-      if (failure instanceof StoreError) {
-        this.#diagnostics.emit({ type: "store-failed", operation, error: failure })
-      }
-      throw failure
+      throw this.#reported(operation, error)
     }
+  }
+
+  #reported(operation: string, error: unknown): SessionError {
+    const failure =
+      error instanceof SessionError ? error : this.#failure(operation, "failed; see cause", error)
+    if (failure instanceof StoreError) {
+      this.#diagnostics.emit({ type: "store-failed", operation, error: failure })
+    }
+    return failure
   }
 
   async #inTime<T>(operation: string, answer: Promise<T>): Promise<T> {

@@ -43,6 +43,7 @@ export type {
   ChangeIdOptions,
   CookieKind,
   DeleteByUserOptions,
+  FollowingStore,
   Gone,
   MoveTombstone,
   NewRecord,

@@ -13,22 +13,34 @@ const LOADED: Promise<void> = Promise.resolve()
 
 type Moved = Extract<Gone, { movedTo: string }>
 
+interface LoadOptions {
+  /** Whether what a cache or a replica says is not good enough, for what depends on it changes privilege. */
+  readonly fresh: boolean
+}
+
+const ANY: LoadOptions = { fresh: false }
+export const FRESH: LoadOptions = { fresh: true }
+
+/** Whether there is something to load. A sign-in that waits for certainty has every read wait for it as well. */
+export function mustLoad(it: Standing, { fresh }: LoadOptions = ANY): boolean {
+  if (it.dead !== undefined) return false
+  return fresh || it.signIn?.resolved === false ? it.isUncertain : it.knowledge === "unknown"
+}
+
 /** Loads unless that has been done, once however many ask for it. */
-export function ensureLoaded(it: Standing): Promise<void> {
-  if (it.knowledge !== "unknown" || it.dead !== undefined) return LOADED
+export function ensureLoaded(it: Standing, options: LoadOptions = ANY): Promise<void> {
+  if (!mustLoad(it, options)) return LOADED
   if (it.finalizing !== undefined) {
     throw new SessionFinalizedError("Server state is read for the first time after the response has begun.")
   }
-  return it.exclusively(() => load(it))
+  return it.exclusively(() => load(it, options))
 }
 
 /** Follows the session to where it is, and takes in what is found there. */
-export async function load(it: Standing): Promise<void> {
-  while (it.knowledge === "unknown" && it.dead === undefined) {
+export async function load(it: Standing, options: LoadOptions = ANY): Promise<void> {
+  while (mustLoad(it, options)) {
     try {
-      const found = await it.core.gateway.load(it.id as SessionId)
-      if (found !== undefined && "state" in found) adoptRecord(it, found)
-      else await learn(it, found, it.facts !== undefined)
+      await loadOnce(it, options)
     } catch (error) {
       const { signIn } = it
       if (!(error instanceof RecordCorruptError) || signIn === undefined) throw error
@@ -39,9 +51,27 @@ export async function load(it: Standing): Promise<void> {
   }
 }
 
-function adoptRecord(it: Standing, record: SessionRecord): void {
+async function loadOnce(it: Standing, options: LoadOptions): Promise<void> {
+  const { mayLag } = it.core.gateway
+  const { generation } = it
+  const id = it.id as SessionId
+  let fresh = options.fresh || it.wrote || it.signIn !== undefined
+  let found = await it.gateway.load(id, fresh ? FRESH : undefined)
+  if (found === undefined && mayLag && !fresh) {
+    // A replica that is behind, or a cache, may not know of it yet; a tombstone is the truth.
+    fresh = true
+    found = await it.gateway.load(id, FRESH)
+  }
+  // What was invalidated while it was being loaded is not taken in.
+  if (generation !== it.generation) return
+  if (found !== undefined && "state" in found) adoptRecord(it, found, fresh || !mayLag)
+  else await learn(it, found, it.facts !== undefined)
+}
+
+function adoptRecord(it: Standing, record: SessionRecord, isFresh: boolean): void {
   const now = it.now
   it.knowledge = "present"
+  it.isFresh = isFresh
   it.facts = {
     userId: record.userId,
     signedInAt: record.signedInAt,
@@ -55,26 +85,27 @@ function adoptRecord(it: Standing, record: SessionRecord): void {
   it.absoluteEnd = now + record.absoluteExpiresIn
   it.server = new Overlay(record.state, it.server.changes)
   if (it.signIn === undefined || it.signIn.resolved) return
-  resolveSignIn(it, it.signOut === undefined ? record.userId : null, it.signIn.clientBefore.copy())
+  resolveSignIn(it, it.signOut === undefined ? record.userId : null)
 }
 
 /** Loads again what may have changed since. */
 export function reload(it: Standing): Promise<void> {
   if (it.knowledge === "present") it.knowledge = "unknown"
-  return load(it)
+  return load(it, FRESH)
 }
 
-/** Decides what a sign-in keeps, now that it is known who was bound before. */
-export function resolveSignIn(it: Standing, bound: string | null, clientBefore: Changes): void {
+/** Lays out what a sign-in keeps, given who was bound before. Until that is certain it will be laid out once more. */
+export function resolveSignIn(it: Standing, bound: string | null): void {
   const signIn = it.signIn as PendingSignIn
   const isStranger = bound !== null && bound !== signIn.userId
   const keep = isStranger ? false : signIn.keep
-  const before = narrowed(it.server.changes, keep)
-  before.append(signIn.after)
-  it.server = it.onServer(before)
-  const client = narrowed(clientBefore, keep)
+  const server = narrowed(signIn.before, keep)
+  server.append(signIn.after)
+  it.server = it.onServer(server)
+  const client = narrowed(signIn.clientBefore, keep)
   client.append(signIn.clientAfter)
   it.client = layOver(it.client.base, client)
+  if (it.isUncertain) return
   if (isStranger && it.expiry === signIn.expiryBefore) {
     it.expiry = { expiry: resolveExpiry(null, it.core.config.ttl, it.now), askedAt: it.now }
   }
@@ -133,14 +164,14 @@ function goMissing(it: Standing): void {
     it.cookieKind = null
   }
   const signIn = it.signIn
-  if (signIn !== undefined && !signIn.resolved) resolveSignIn(it, null, signIn.clientBefore.copy())
+  if (signIn !== undefined && !signIn.resolved) resolveSignIn(it, null)
 }
 
 /** @returns whether the browser may be told to forget its cookie: not if another request has ended or moved the session. */
 export async function endInStore(it: Standing, id: SessionId): Promise<boolean> {
-  const { config, gateway } = it.core
+  const { config } = it.core
   try {
-    await gateway.delete(id, { tombstone: { ttl: config.tombstoneTtl } })
+    await it.gateway.delete(id, { tombstone: { ttl: config.tombstoneTtl } })
     config.diagnostics.emit({ type: "invalidated", id })
     it.core.announce({ id })
     return true

@@ -19,13 +19,15 @@ export interface PendingSignIn {
   readonly userId: string
   readonly label: string | null
   readonly keep: Keep
+  /** What was pending at the call, and has not been saved since. */
+  before: Changes
   /** What was written since, in case nothing from before may stay. */
   readonly after: Changes
   readonly clientBefore: Changes
   readonly clientAfter: Changes
   /** The expiry that was pending at the call. */
   readonly expiryBefore: PendingExpiry | undefined
-  /** Whether it is known who was bound before, so that what is kept is decided. */
+  /** Whether it is known for certain who was bound before, so that what is kept is decided. */
   resolved: boolean
 }
 

@@ -27,6 +27,7 @@ const FLAGS = [
   "inGrace",
   "mayCreate",
 ] as const
+const BOOKMARKS = ["none", "after-write", "due"] as const
 
 const calm: Situation = {
   identity: "existing",
@@ -40,6 +41,7 @@ const calm: Situation = {
   resealDue: false,
   expiryChanged: false,
   unannounced: false,
+  bookmark: "none",
   inGrace: false,
   mayCreate: true,
 }
@@ -64,7 +66,7 @@ const neverSkips = (p: Policy): boolean => p.serverStateCreation === "never-skip
 const news = (s: Situation): Plan["cookie"] => {
   if (s.unannounced) return "send"
   if (s.inGrace) return "none"
-  if (s.clientChanged || s.resealDue || s.expiryChanged) return "send"
+  if (s.clientChanged || s.resealDue || s.expiryChanged || s.bookmark !== "none") return "send"
   return s.sealDue ? "refresh" : "none"
 }
 
@@ -226,7 +228,14 @@ const ROWS: readonly Row[] = [
     cookie: news,
   },
   {
-    name: "existing, nothing: none; a ticket saved earlier in the request is told",
+    name: "existing, an earlier write of the request left a bookmark that is untold: updateTtl confirms that the session lives",
+    when: (s) => s.bookmark === "due" && !s.inGrace && !s.unannounced,
+    store: "updateTtl",
+    mint: false,
+    cookie: "send",
+  },
+  {
+    name: "existing, nothing: none; a ticket saved earlier in the request is told, and its bookmark with it",
     when: () => true,
     store: "none",
     mint: false,
@@ -245,7 +254,7 @@ function* situations(): Generator<Situation> {
     for (const server of ["none", "change", "delete"] as const satisfies readonly ServerWish[]) {
       for (let bits = 0; bits < 2 ** FLAGS.length; bits++) {
         const flags = Object.fromEntries(FLAGS.map((flag, index) => [flag, (bits & (1 << index)) !== 0]))
-        yield { ...calm, ...flags, identity, knowledge, server }
+        for (const bookmark of BOOKMARKS) yield { ...calm, ...flags, identity, knowledge, server, bookmark }
       }
     }
   }
@@ -290,7 +299,7 @@ test("decide agrees with the table for every combination of identity, knowledge,
       }
     }
   }
-  expect(count).toBe(9 * 3 * 2 ** FLAGS.length * 6)
+  expect(count).toBe(9 * 3 * 2 ** FLAGS.length * BOOKMARKS.length * 6)
   expect(used.size, "every row is reached").toBe(ROWS.length)
 })
 
@@ -316,8 +325,37 @@ test("what holds in every situation", () => {
         situation.invalidated ||
         situation.extensionDue ||
         situation.expiryChanged ||
-        situation.resealDue
+        situation.resealDue ||
+        situation.bookmark === "due"
       if (!asked && plan.store !== "none") throw new Error(explain())
+    }
+  }
+})
+
+test("a bookmark is told after each write that leaves a session, unless the ticket is an old one in its grace", () => {
+  for (const policy of policies()) {
+    for (const situation of situations()) {
+      const plan = decide(situation, policy)
+      const without = decide({ ...situation, bookmark: "none" }, policy)
+      const explain = (): string => JSON.stringify({ situation, policy, plan, without })
+      const isOldTicket = situation.identity === "existing" && situation.inGrace
+      const writes = plan.store !== "none" && plan.cookie !== "remove"
+      if (situation.bookmark !== "none" && writes && !isOldTicket && plan.cookie !== "send") {
+        throw new Error(explain())
+      }
+      // Nothing but what has been written says that a cookie is sent for its sake.
+      const isSame =
+        plan.store === without.store && plan.mint === without.mint && plan.cookie === without.cookie
+      const mayDiffer = !isOldTicket && (situation.bookmark === "due" || without.store !== "none")
+      if (!mayDiffer && !isSame) throw new Error(explain())
+      // It changes no other decision, costs at most one call, and ends no session.
+      const costs = plan.store !== without.store
+      if (costs && (situation.bookmark !== "due" || without.store !== "none" || plan.store !== "updateTtl")) {
+        throw new Error(explain())
+      }
+      if (plan.mint !== without.mint || (plan.cookie === "remove") !== (without.cookie === "remove")) {
+        throw new Error(explain())
+      }
     }
   }
 })
@@ -466,6 +504,46 @@ describe("each row of the table", () => {
         { store: "update", cookie: "none" },
       ],
       ["a ticket saved earlier is told", { unannounced: true }, { store: "none", cookie: "send" }],
+      [
+        "what is written with a store that has bookmarks tells the new one",
+        { knowledge: "present", server: "change", bookmark: "after-write" },
+        { store: "update", cookie: "send" },
+      ],
+      [
+        "what is extended with a store that has bookmarks tells the new one",
+        { knowledge: "present", extensionDue: true, bookmark: "after-write" },
+        { store: "updateTtl", cookie: "send" },
+      ],
+      [
+        "what is only read with a store that has bookmarks tells none",
+        { knowledge: "present", bookmark: "after-write" },
+        { store: "none", cookie: "none" },
+      ],
+      [
+        "a bookmark that a save left is told once the session is known to live",
+        { knowledge: "present", bookmark: "due" },
+        { store: "updateTtl", cookie: "send" },
+      ],
+      [
+        "a bookmark that a save left goes with the ticket that it made",
+        { knowledge: "present", bookmark: "due", unannounced: true },
+        { store: "none", cookie: "send" },
+      ],
+      [
+        "in grace no bookmark is told",
+        { inGrace: true, server: "change", bookmark: "due" },
+        { store: "update", cookie: "none" },
+      ],
+      [
+        "in grace a bookmark costs nothing",
+        { inGrace: true, bookmark: "due" },
+        { store: "none", cookie: "none" },
+      ],
+      [
+        "without a record no bookmark is needed",
+        { knowledge: "recordless", bookmark: "due" },
+        { store: "none", cookie: "none" },
+      ],
     ]
   test.each(rows)("%s", (_name, situation, plan, policy) => {
     expect(decide({ ...calm, ...situation }, { ...standard, ...policy })).toMatchObject(plan)

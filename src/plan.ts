@@ -40,6 +40,11 @@ export interface Situation {
   readonly expiryChanged: boolean
   /** Whether something saved earlier in this request has still to be told: a new ticket, a record that came or went. */
   readonly unannounced: boolean
+  /**
+   * Whether the next request has to be told how far the store had come, so that it sees what this one wrote. `after-write`: if something is
+   * written now. `due`: something was, earlier in this request. Always `none` for a store without bookmarks.
+   */
+  readonly bookmark: "none" | "after-write" | "due"
   /** Whether the ticket is the old one of a session that has moved, in its grace. */
   readonly inGrace: boolean
   /** Whether this request may start a session by mere writes. */
@@ -116,11 +121,14 @@ function decideExisting(situation: Situation): Plan {
   const resealDue = situation.resealDue && !inGrace
   const sealDue = situation.sealDue && !inGrace
   const expiryChanged = situation.expiryChanged && !inGrace
-  const news = clientChanged || resealDue || expiryChanged || unannounced
+  const bookmark = inGrace ? "none" : situation.bookmark
+  const news = clientChanged || resealDue || expiryChanged || unannounced || bookmark !== "none"
   const cookie = news ? "send" : sealDue ? "refresh" : "none"
 
   if (situation.server === "change") return { store: "update", mint: false, cookie }
-  if (clientChanged || resealDue || expiryChanged || situation.extensionDue) {
+  // What was written long ago in this request is no word that the session still lives.
+  const bookmarkDue = bookmark === "due" && !unannounced
+  if (clientChanged || resealDue || expiryChanged || situation.extensionDue || bookmarkDue) {
     return { store: "updateTtl", mint: false, cookie }
   }
   // A ticket that was made in this request needs no store call to be told.

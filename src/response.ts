@@ -1,8 +1,13 @@
 import type { Finalized, HeaderChange, Outcome } from "./api.ts"
-import { type CookieSettings, serializeCookie, serializeRemoval } from "./cookie/attributes.ts"
+import {
+  type CookieSettings,
+  MAX_COOKIE_BYTES,
+  serializeCookie,
+  serializeRemoval,
+} from "./cookie/attributes.ts"
 import type { Ticket } from "./id.ts"
 import { afterServerError, type Plan } from "./plan.ts"
-import { clientText, commit } from "./saving.ts"
+import { clientText, commit, cookieSize } from "./saving.ts"
 import type { Standing } from "./standing.ts"
 import { Changes, Overlay } from "./state.ts"
 
@@ -14,6 +19,7 @@ export function finalizeSession(it: Standing, outcome: Outcome): Promise<Finaliz
   return it.exclusively(async () => {
     const { config } = it.core
     const headersLost = outcome.headersLost === true
+    it.headersLost = headersLost
     const failed = (outcome.status ?? 200) >= 500 && !config.saveOnServerError
     if (failed || headersLost) dropPending(it, outcome, failed, headersLost)
     const plan = await commit(it, { final: true })
@@ -76,6 +82,7 @@ function setCookieOf(it: Standing, plan: Plan | undefined): string | undefined {
 function sealedValue(it: Standing, cookie: CookieSettings): string {
   const { config } = it.core
   const now = it.now
+  const client = clientText(it)
   const value = config.ring.seal(cookie.name, {
     ticket: it.ticket as Ticket,
     hasRecord: it.hasRecord,
@@ -84,10 +91,18 @@ function sealedValue(it: Standing, cookie: CookieSettings): string {
     expiresAt: it.deadline,
     createdAt: it.createdAt,
     absoluteExpiresAt: it.absoluteEnd,
-    client: clientText(it),
+    bookmark: fittingBookmark(it, client),
+    client,
   })
   const isPersistent = (it.cookieKind ?? config.cookie.kind) === "persistent"
   return serializeCookie(cookie, value, isPersistent ? it.deadline - now : null)
+}
+
+/** A cookie that was made when it needed no bookmark may have no room for one. It is better off without: then the primary is asked. */
+function fittingBookmark(it: Standing, client: string | undefined): string | undefined {
+  const { bookmark } = it
+  if (bookmark === undefined) return undefined
+  return cookieSize(it, client, bookmark.length) <= MAX_COOKIE_BYTES ? bookmark : undefined
 }
 
 function headersOf(it: Standing, setCookie: string | undefined): Finalized {

@@ -1,5 +1,6 @@
 import { type CookieSettings, MAX_COOKIE_BYTES } from "./cookie/attributes.ts"
 import { sealedLength } from "./cookie/key-ring.ts"
+import { MAX_BOOKMARK_LENGTH } from "./cookie/seal.ts"
 import {
   CookieTooLargeError,
   DuplicateIdError,
@@ -42,6 +43,7 @@ const INVALIDATED = {
   resealDue: false,
   expiryChanged: false,
   unannounced: false,
+  bookmark: "none",
   inGrace: false,
   mayCreate: true,
 } as const
@@ -107,9 +109,15 @@ function situationOf(it: Standing, mode: CommitMode): Situation {
       mayExtend && incoming !== undefined && !incoming.underNewestKey && incoming.ticket === it.ticket,
     expiryChanged: it.expiry !== undefined || (final && it.expirySaved),
     unannounced: final && it.unannounced,
+    bookmark: final ? bookmarkOf(it) : "none",
     inGrace: it.inGrace,
     mayCreate: !(final && it.failed) && it.mayCreate(),
   }
+}
+
+function bookmarkOf(it: Standing): Situation["bookmark"] {
+  if (!it.core.gateway.follows || it.headersLost) return "none"
+  return it.saved ? "due" : "after-write"
 }
 
 function isSealDue(it: Standing, now: number): boolean {
@@ -151,6 +159,7 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
   const generation = it.generation
   const id = ticket === undefined ? (it.id as SessionId) : deriveId(ticket)
   it.storing = true
+  it.wrote ||= plan.store !== "none"
   try {
     await carryOutInStore(it, plan, mode, id)
   } finally {
@@ -175,7 +184,7 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
 
 /** Carries out the plan's store operation, and takes what it has saved off what is pending. */
 async function carryOutInStore(it: Standing, plan: Plan, mode: CommitMode, newId: SessionId): Promise<void> {
-  const { gateway, config } = it.core
+  const { config } = it.core
   const now = it.now
   const changes = (mode.changes ?? it.server.changes).copy()
   const sent = sentNow(it, changes)
@@ -184,7 +193,7 @@ async function carryOutInStore(it: Standing, plan: Plan, mode: CommitMode, newId
     case "create": {
       assertStateFits(it, changes)
       const record = newRecord(it, changes, now)
-      await gateway.create(newId, record)
+      await it.gateway.create(newId, record)
       config.diagnostics.emit({ type: "created", id: newId })
       if (sent.generation !== it.generation) return
       it.createdAt ||= now
@@ -198,12 +207,12 @@ async function carryOutInStore(it: Standing, plan: Plan, mode: CommitMode, newId
     }
     case "update": {
       assertStateFits(it, changes)
-      const written = await gateway.update(id, changeOf(it, changes, now), { ifVersion: mode.ifVersion })
+      const written = await it.gateway.update(id, changeOf(it, changes, now), { ifVersion: mode.ifVersion })
       merged(it, sent, now, written)
       return
     }
     case "updateTtl": {
-      const written = await gateway.updateTtl(id)
+      const written = await it.gateway.updateTtl(id)
       if (sent.generation === it.generation) it.deadline = now + written.expiresIn
       return
     }
@@ -211,7 +220,7 @@ async function carryOutInStore(it: Standing, plan: Plan, mode: CommitMode, newId
       assertStateFits(it, changes)
       const privilegeChanged = it.signIn !== undefined || it.signOut !== undefined
       const grace = privilegeChanged ? 0 : (it.cycle?.grace ?? 0)
-      const written = await gateway.changeId(id, newId, {
+      const written = await it.gateway.changeId(id, newId, {
         change: changeOf(it, changes, now),
         ifVersion: mode.ifVersion,
         tombstone: { ttl: Math.max(config.tombstoneTtl, grace), grace, privilegeChanged },
@@ -224,7 +233,7 @@ async function carryOutInStore(it: Standing, plan: Plan, mode: CommitMode, newId
       return
     }
     case "delete":
-      await gateway.delete(id)
+      await it.gateway.delete(id)
       if (sent.generation !== it.generation) return
       it.unannounced ||= !it.inGrace
       goRecordless(it, sent)
@@ -332,6 +341,8 @@ function stored(
   it.cookieKind = it.facts.expiry.cookieKind
   it.deadline = now + result.expiresIn
   it.knowledge = "present"
+  // Nobody else has written since, so what was read was the newest.
+  it.isFresh ||= result.version !== undefined
   it.hasRecord = true
   settle(it, sent, result.base)
 }
@@ -340,6 +351,7 @@ function stored(
 function settle(it: Standing, sent: Sent, base: JsonObject | undefined): void {
   it.server = new Overlay(base, it.server.changes.since(sent.pending))
   if (it.signIn === sent.signIn) it.signIn = undefined
+  else if (it.signIn !== undefined) it.signIn.before = it.signIn.before.since(sent.pending)
   if (it.cycle === sent.cycle) it.cycle = undefined
   if (it.user === sent.user) it.user = undefined
   if (it.expiry === sent.expiry) it.expiry = undefined
@@ -348,15 +360,22 @@ function settle(it: Standing, sent: Sent, base: JsonObject | undefined): void {
 }
 
 function assertCookieFits(it: Standing): void {
-  const client = clientText(it)
-  const size = (it.cookie as CookieSettings).name.length + 1 + sealedLength(client)
+  const { follows } = it.core.gateway
+  // What the store will have to say is known only after the write.
+  const size = cookieSize(it, clientText(it), follows ? MAX_BOOKMARK_LENGTH : 0)
   if (size <= MAX_COOKIE_BYTES) return
   const largestKey = largestOf(it.client.texts())
   const hint = largestKey === undefined ? "" : ` The largest key of its client state is ${quote(largestKey)}.`
+  const room = follows ? " with the room that the store's bookmark may take" : ""
   throw new CookieTooLargeError(
-    `The session cookie would be ${size} bytes; browsers keep at most ${MAX_COOKIE_BYTES}.${hint}`,
+    `The session cookie would be ${size} bytes${room}; browsers keep at most ${MAX_COOKIE_BYTES}.${hint}`,
     { largestKey, size, limit: MAX_COOKIE_BYTES },
   )
+}
+
+/** The bytes of `name=value`. */
+export function cookieSize(it: Standing, client: string | undefined, bookmarkLength: number): number {
+  return (it.cookie as CookieSettings).name.length + 1 + sealedLength(client, bookmarkLength)
 }
 
 function assertStateFits(it: Standing, changes: Changes): void {

@@ -1387,6 +1387,23 @@ test("a write while the session is being loaded is not lost", async () => {
   ])
 })
 
+test("what is invalidated while it is being loaded is not taken in", async () => {
+  const w = world()
+  const visitor = await customer(w, "bob")
+  await visitor.visit(async (s) => {
+    const hold = w.store.hold("load", "after")
+    const reading = s.get("cart")
+    await hold.reached
+    s.invalidate()
+    hold.release()
+    expect(await reading).toBeUndefined()
+    expect([await s.keys(), await s.userId(), s.isInvalidated]).toEqual([[], null, true])
+    s.signIn("ann")
+    expect([await s.keys(), await s.signedInAt()]).toEqual([[], new Date(w.clock())])
+  })
+  expect(await visitor.visit(async (s) => [await s.keys(), await s.userId()])).toEqual([[], "ann"])
+})
+
 describe("what is asked for while a save is under way", () => {
   /** A request that is held in the middle of saving, and what it does meanwhile. */
   async function during(
@@ -1472,6 +1489,24 @@ describe("what is asked for while a save is under way", () => {
       "bob",
       ["cart", "a", "b"],
     ])
+  })
+
+  test("signIn does not repeat what is being saved", async () => {
+    const w = world()
+    const visitor = await customer(w)
+    const other = w.visitor(visitor.cookie)
+    await visitor.visit(async (s) => {
+      s.clear()
+      const hold = w.store.hold("update")
+      const saving = s.save()
+      await hold.reached
+      s.set("a", 1)
+      s.signIn("ann")
+      hold.release()
+      await saving
+      await other.visit((o) => o.set("of another", 1))
+    })
+    expect(await visitor.visit((s) => s.keys())).toEqual(["of another", "a"])
   })
 
   test("clear and remove hold against what is being saved", async () => {

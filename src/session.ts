@@ -22,13 +22,13 @@ import {
 } from "./expiry.ts"
 import type { SessionId } from "./id.ts"
 import type { JsonValue } from "./json.ts"
-import { ensureLoaded, reload, resolveSignIn } from "./loading.ts"
-import { narrowed, narrower, type PendingSignIn } from "./pending.ts"
+import { ensureLoaded, FRESH, mustLoad, reload, resolveSignIn } from "./loading.ts"
+import { narrowed, narrower } from "./pending.ts"
 import { finalizeSession, UNTOUCHED } from "./response.ts"
 import { commit } from "./saving.ts"
 import type { Validator } from "./schema.ts"
 import { type Core, Standing } from "./standing.ts"
-import { blind, Changes, layOver, Overlay } from "./state.ts"
+import { blind, Changes, Overlay } from "./state.ts"
 import type { StoreCapabilities } from "./store.ts"
 import { transact } from "./transaction.ts"
 import { labelText, userKey } from "./user.ts"
@@ -109,8 +109,11 @@ export class RequestSession implements Session {
     this.#view.clear()
   }
 
-  async load(): Promise<StateView<AnyState>> {
-    return this.#loaded()
+  async load(options: { readonly fresh?: boolean | undefined } = {}): Promise<StateView<AnyState>> {
+    if (options.fresh !== true) return this.#loaded()
+    this.#it.read()
+    await ensureLoaded(this.#it, FRESH)
+    return this.#view
   }
 
   delete(...nothing: unknown[]): void {
@@ -147,7 +150,8 @@ export class RequestSession implements Session {
     // Whoever waits in the lane still counts as at work, so that the end of the request waits as well.
     return this.#it.exclusively(() => {
       const run = (): Promise<T> => transact(this.#it, change, giveUpAt)
-      return this.#it.id === undefined ? run() : this.#it.core.lanes.run(this.#it.id, run)
+      const { lanes, config } = this.#it.core
+      return this.#it.id === undefined ? run() : lanes.run(this.#it.id, run, config.storeTimeout)
     })
   }
 
@@ -204,28 +208,22 @@ export class RequestSession implements Session {
     this.#it.dead = undefined
     const earlier = this.#it.signIn
     const isSameUser = earlier?.userId === user
-    const signIn: PendingSignIn = {
+    const open = earlier?.resolved === false ? earlier : undefined
+    const again = isSameUser ? open : undefined
+    this.#it.signIn = {
       userId: user,
       label,
-      keep: isSameUser && !earlier.resolved ? narrower(earlier.keep, keep) : keep,
+      // Whoever is bound now, what came before another user's sign-in is not this one's.
+      keep: open === undefined ? keep : isSameUser && narrower(open.keep, keep),
+      before: again?.before ?? this.#it.server.changes.copy(),
       after: isSameUser ? narrowed(earlier.after, keep) : new Changes(),
-      clientBefore: isSameUser ? earlier.clientBefore : this.#it.client.changes.copy(),
+      clientBefore: again?.clientBefore ?? this.#it.client.changes.copy(),
       clientAfter: isSameUser ? narrowed(earlier.clientAfter, keep) : new Changes(),
       expiryBefore: isSameUser ? earlier.expiryBefore : this.#it.expiry,
       resolved: false,
     }
-    this.#it.signIn = signIn
-    if (this.#it.knowledge !== "unknown") {
-      return resolveSignIn(this.#it, earlier?.userId ?? this.#it.boundUser, this.#it.client.changes.copy())
-    }
-    if (earlier !== undefined && !isSameUser) {
-      // Whoever is bound now, what came before is another user's.
-      this.#it.signIn = { ...signIn, keep: false }
-      this.#it.server.changes.dropAll()
-      this.#it.client.clear()
-    } else if (keep !== true) {
-      this.#it.client = layOver(this.#it.client.base, narrowed(this.#it.client.changes, keep))
-    }
+    const bound = again === undefined ? earlier?.userId : undefined
+    resolveSignIn(this.#it, bound ?? this.#it.boundUser)
   }
 
   signOut(): void {
@@ -248,9 +246,12 @@ export class RequestSession implements Session {
     this.#it.read()
     const userId = this.#it.boundUser
     if (userId === null || this.#it.id === undefined) return 0
-    const { gateway, config } = this.#it.core
+    const { config } = this.#it.core
     const except = this.#it.id
-    const count = await gateway.deleteByUser(userId, { except, tombstone: { ttl: config.tombstoneTtl } })
+    const count = await this.#it.gateway.deleteByUser(userId, {
+      except,
+      tombstone: { ttl: config.tombstoneTtl },
+    })
     config.diagnostics.emit({ type: "revoked", count })
     this.#it.core.announce({ userId, except })
     return count
@@ -332,9 +333,8 @@ export class RequestSession implements Session {
       () => this.#it.server,
       (write) => {
         if (!this.#mayWrite()) return
-        const signIn = this.#it.signIn
-        if (signIn === undefined || signIn.resolved) write(this.#it.server)
-        if (signIn !== undefined) write(blind(signIn.after))
+        write(this.#it.server)
+        if (this.#it.signIn !== undefined) write(blind(this.#it.signIn.after))
       },
       this.#it.core.config.server,
     ))
@@ -391,7 +391,7 @@ export class RequestSession implements Session {
   /** The view of server state, at once if it is known. */
   #loaded(): View | Promise<View> {
     this.#it.read()
-    if (this.#it.knowledge !== "unknown" || this.#it.dead !== undefined) return this.#view
+    if (!mustLoad(this.#it)) return this.#view
     return ensureLoaded(this.#it).then(() => this.#view)
   }
 }

@@ -46,6 +46,8 @@ export class Standing {
   ticket: Ticket | undefined
   hasRecord = false
   facts: Facts | undefined
+  /** Whether what is known of a record that is present came from the store's authority, and not from a cache or a replica. */
+  isFresh = false
   cookieKind: CookieKind | null = null
   createdAt = 0
   deadline = 0
@@ -70,6 +72,8 @@ export class Standing {
 
   // What has happened in the request.
   reads = false
+  /** Whether the store was asked to write: what is read from then on must not be older. */
+  wrote = false
   saved = false
   expirySaved = false
   storing = false
@@ -77,9 +81,11 @@ export class Standing {
   unannounced = false
   removal = false
   lost = false
+  headersLost = false
   transacting = false
   busy: Promise<unknown> | undefined
   finalizing: Promise<Finalized> | undefined
+  #gateway: Gateway | undefined
 
   constructor(
     core: Core,
@@ -150,6 +156,22 @@ export class Standing {
   read(): void {
     this.touch()
     this.reads = true
+  }
+
+  /** The store as this request sees it, from its first operation on. */
+  get gateway(): Gateway {
+    return (this.#gateway ??= this.core.gateway.follow(this.incoming?.bookmark))
+  }
+
+  /** What the cookie tells the next request to see. Without one it reads from the primary, which is never wrong. */
+  get bookmark(): string | undefined {
+    if (!this.core.gateway.follows) return undefined
+    return this.#gateway === undefined ? this.incoming?.bookmark : this.#gateway.bookmark
+  }
+
+  /** Whether the store has to be asked before it is decided what a sign-in keeps. */
+  get isUncertain(): boolean {
+    return this.knowledge === "unknown" || (this.knowledge === "present" && !this.isFresh)
   }
 
   reportRefused(refused: Changes): void {

@@ -23,16 +23,18 @@ export interface SessionStore {
 
   /**
    * Stores a record under an id minted in this request.
-   * @throws {DuplicateIdError} if a live record or a live tombstone has the id; an expired one is replaced.
+   * @throws {DuplicateIdError} if a live record or a live tombstone has the id; an expired one is replaced. A store whose engine would go on
+   * remembering that nothing was there, such as Cloudflare KV, does not look, and says so.
    */
   create(id: SessionId, record: NewRecord): Promise<void>
 
   /**
    * Reads a record without touching it. The state handed out belongs to the caller.
+   * @param options `fresh`: ask the authority, not a cache or a replica. A store that has neither need not look at it.
    * @returns the live record, what is left of it, or undefined when there is no trace.
    * @throws {RecordCorruptError} if what is stored is not a record.
    */
-  load(id: SessionId): Promise<SessionRecord | Gone | undefined>
+  load(id: SessionId, options?: { fresh?: boolean | undefined }): Promise<SessionRecord | Gone | undefined>
 
   /**
    * Merges a change into a live record: concurrent changes to different keys both survive, the last writer of one key wins.
@@ -80,6 +82,23 @@ export interface SessionStore {
    * @returns how many sessions it ended.
    */
   deleteByUser(userId: string, options?: DeleteByUserOptions): Promise<number>
+
+  /**
+   * This store as one request sees it, for a store that reads from replicas. What it hands out reads at least what the bookmark stands
+   * for, and at least what it has itself written, and knows the bookmark that the next request needs. The sealed cookie carries it there.
+   * Called at most once for each request, before its first operation. Does no I/O.
+   * @param bookmark of an earlier request of the same browser; undefined, or what is no bookmark of this store: its first read is from the primary
+   */
+  follow?(bookmark: string | undefined): FollowingStore
+}
+
+/** A store for one request. */
+export interface FollowingStore extends SessionStore {
+  /**
+   * What the next request must at least see, of all the operations so far: 1 to 256 printable ASCII characters. Anything else is left
+   * out of the cookie. Undefined before the first operation.
+   */
+  readonly bookmark: string | undefined
 }
 
 /** What a store can promise. A call that needs what is missing is refused with a `CapabilityError`. */
@@ -88,7 +107,7 @@ export interface StoreCapabilities {
   readonly merge: boolean
   /** `ifVersion` is exact, so `transact` and `consume` are. */
   readonly compareAndSet: boolean
-  /** A revoked session is dead for every reader as soon as the call resolves. */
+  /** A revoked session is dead for every reader as soon as the call resolves: no read is stale, so every one is as good as `fresh`. */
   readonly promptRevocation: boolean
   /** `listByUser` and `deleteByUser` work. */
   readonly userIndex: boolean

@@ -1,7 +1,7 @@
 import type { AnyState, StateView } from "./api.ts"
 import { SessionEndedError, VersionConflictError } from "./errors.ts"
 import type { SessionId } from "./id.ts"
-import { load } from "./loading.ts"
+import { FRESH, load } from "./loading.ts"
 import { commit } from "./saving.ts"
 import type { Standing } from "./standing.ts"
 import { type Changes, Overlay } from "./state.ts"
@@ -15,9 +15,9 @@ export async function transact<T>(
 ): Promise<T> {
   if (performance.now() > giveUpAt) throw outOfTime(it)
   // A record loaded earlier in this request may be old: good enough to try with, not to trust without a commit.
-  let fresh = it.knowledge !== "present"
+  let isNewest = it.knowledge !== "present" || !it.isFresh
   for (let attempt = 0; ; attempt++) {
-    await load(it)
+    await load(it, FRESH)
     it.assertAlive()
     if (it.invalidated) throw new SessionEndedError("The session was invalidated by this request.")
     const changes = it.server.changes.copy()
@@ -27,13 +27,13 @@ export async function transact<T>(
       const result = runTransaction(it, change, changes)
       if (it.serverWish(changes) !== "none" || it.rotates) {
         if (await commitTransaction(it, changes, version, attempt, giveUpAt)) return result
-      } else if (fresh) {
+      } else if (isNewest) {
         it.server = new Overlay(it.server.base, changes)
         return result
       }
     }
     if (it.knowledge === "present") it.knowledge = "unknown"
-    fresh = true
+    isNewest = true
   }
 }
 

@@ -35,6 +35,7 @@ const cases: Vector[] = vectors.cases.map(({ seal, ...rest }) => ({
     ...seal,
     ticket: seal.ticket as Ticket,
     kind: seal.kind as Seal["kind"],
+    bookmark: (seal as Partial<Seal>).bookmark,
     client: seal.client ?? undefined,
   },
 }))
@@ -63,6 +64,7 @@ describe("a seal", () => {
   const ring = KeyRing.create([newKey])
   const other = KeyRing.create([newKey], { primitives: noble })
   const time = fc.integer({ min: 0, max: 2 ** 48 - 1 })
+  const bookmarks = fc.string({ minLength: 1, maxLength: 256, size: "max" })
   const seals: fc.Arbitrary<Seal> = fc.record({
     ticket: fc.uint8Array({ minLength: 24, maxLength: 24 }).map((bytes) => ticketOf(bytes)),
     hasRecord: fc.boolean(),
@@ -71,6 +73,7 @@ describe("a seal", () => {
     expiresAt: time,
     createdAt: time,
     absoluteExpiresAt: time,
+    bookmark: fc.option(bookmarks, { nil: undefined }),
     client: fc.option(fc.string({ minLength: 1, unit: "binary", maxLength: 200 }), { nil: undefined }),
   })
 
@@ -129,6 +132,28 @@ describe("a seal", () => {
     expect(ring.open("id", ahead, now - 1)).toBeUndefined()
   })
 
+  test("is the same without a bookmark as before there were bookmarks", () => {
+    const seal = { ...sealAt(now), ticket: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX" as Ticket }
+    const before = [
+      "AdornsQBAAECAwQFBgcICQoLDA0ODxAREhMUFRYXAZd0INwAAZd5RzgAAZd0INwAAZgOn6QATWgya-PzMXcrUf1Mubjq7ySoFBUp7RF42LnS5j0RPEQ",
+      "AtornsRkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ent51HpbqmRfNeZZs2YD7UEuq5WDQ5CkVJERL0PmqFek2nEjJ9Toq7S6nBe2DC-Hke-akSz-2TeIR1Nsdc8Mb6GSg_CY0u-M5p63b88n3pvBisE",
+    ] as const
+    const randomBytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, index) => 100 + index)
+    const unchanged = KeyRing.create(["0123456789abcdef0123456789abcdef"], {
+      primitives: { ...node, randomBytes },
+    })
+    for (const [index, client] of [undefined, '{"theme":"dark"}'].entries()) {
+      expect(unchanged.seal("__Host-id", { ...seal, client })).toBe(before[index])
+      expect(unchanged.open("__Host-id", before[index] as string, now)).toEqual({
+        ...seal,
+        client,
+        bookmark: undefined,
+        id: deriveId(seal.ticket),
+        underNewestKey: true,
+      })
+    }
+  })
+
   test("without client state is 115 characters long, and deterministic", () => {
     const seal = sealAt(now)
     expect(ring.seal("id", seal)).toHaveLength(115)
@@ -154,6 +179,10 @@ describe("a seal", () => {
       ...Array.from({ length: 9 }, (_, n) => "x".repeat(n + 1)),
     ]) {
       expect(sealedLength(client)).toBe(ring.seal("id", sealAt(now, { client })).length)
+      for (const length of [1, 2, 3, 255, 256]) {
+        const seal = sealAt(now, { client, bookmark: "b".repeat(length) })
+        expect(sealedLength(client, length)).toBe(ring.seal("id", seal).length)
+      }
     }
   })
 
@@ -177,6 +206,19 @@ describe("a seal", () => {
     expect(() => ring.seal("id", sealAt(now, changes))).toThrow(RangeError)
   })
 
+  test.each([
+    ["no character", ""],
+    ["too many", "b".repeat(257)],
+    ["a line break", "b\n"],
+    ["what is not ASCII", "b\u0080"],
+  ])("is not made with a bookmark of %s, which no error shows", (_what, bookmark) => {
+    for (const client of [undefined, "{}"]) {
+      const error = thrownBy(() => ring.seal("id", sealAt(now, { bookmark, client })))
+      expect(error).toBeInstanceOf(RangeError)
+      expect((error as Error).message).toBe("A sealed bookmark must be 1 to 256 printable ASCII characters.")
+    }
+  })
+
   test("is not made with a ticket that is none", () => {
     expect(() => ring.seal("id", sealAt(now, { ticket: "short" as Ticket }))).toThrow(TypeError)
   })
@@ -185,18 +227,21 @@ describe("a seal", () => {
 describe("what only a holder of the key could have made is refused as well", () => {
   const ring = KeyRing.create([newKey])
 
-  test.each([0b110, 0b111, 0b1000, 0xff])("flags of %i, which this version cannot know", (flags) => {
-    const signed = spelledOut({ key: newKey, cookieName: "id", salt: "", seal: sealAt(now), flags })
-    expect(ring.open("id", signed, now)).toBeUndefined()
-    const encrypted = spelledOut({
-      key: newKey,
-      cookieName: "id",
-      salt: "00".repeat(24),
-      seal: sealAt(now, { client: "{}" }),
-      flags,
-    })
-    expect(ring.open("id", encrypted, now)).toBeUndefined()
-  })
+  test.each([0b110, 0b111, 0b1000, 0b1_0000, 0b1000_0000, 0xff])(
+    "flags of %i, which this version cannot know",
+    (flags) => {
+      const signed = spelledOut({ key: newKey, cookieName: "id", salt: "", seal: sealAt(now), flags })
+      expect(ring.open("id", signed, now)).toBeUndefined()
+      const encrypted = spelledOut({
+        key: newKey,
+        cookieName: "id",
+        salt: "00".repeat(24),
+        seal: sealAt(now, { client: "{}" }),
+        flags,
+      })
+      expect(ring.open("id", encrypted, now)).toBeUndefined()
+    },
+  )
 
   test.each(["ff", "c3", "eda080", "c0af", "7bff7d"])(
     "client state of the bytes %s, which are no UTF-8",
@@ -212,6 +257,67 @@ describe("what only a holder of the key could have made is refused as well", () 
       expect(ring.open("id", sound, now)?.client).toBe("{}")
     },
   )
+})
+
+describe("a bookmark", () => {
+  const ring = KeyRing.create([newKey])
+  const vector = { key: newKey, cookieName: "id", salt: "00".repeat(24) }
+  const bookmark = "0000007b-0000b26e-00004c5f-0cab3af7b2b1f0d8"
+
+  test.each([undefined, '{"theme":"dark"}'])("is authentic (client state %s)", (client) => {
+    const seal = sealAt(now, { bookmark, client })
+    const value = ring.seal("id", seal)
+    expect(ring.open("id", value, now)).toMatchObject({ bookmark, client })
+    const bytes = Buffer.from(value, "base64url")
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const forged = Buffer.from(bytes)
+      forged[bit >> 3]! ^= 1 << (bit & 7)
+      expect(ring.open("id", forged.toString("base64url"), now)).toBeUndefined()
+    }
+  })
+
+  test("of one cookie cannot be given to another, taken away, or added", () => {
+    const seal = sealAt(now)
+    const parts = (text: string | undefined): { start: Buffer; bookmark: Buffer; mac: Buffer } => {
+      const bytes = Buffer.from(ring.seal("id", { ...seal, bookmark: text }), "base64url")
+      return { start: bytes.subarray(0, 54), bookmark: bytes.subarray(54, -32), mac: bytes.subarray(-32) }
+    }
+    const [none, one, other] = [parts(undefined), parts(bookmark), parts(bookmark.toUpperCase())]
+    const open = (...bytes: Buffer[]): unknown =>
+      ring.open("id", Buffer.concat(bytes).toString("base64url"), now)
+    expect(open(one.start, one.bookmark, one.mac)).toBeDefined()
+    expect(open(one.start, other.bookmark, one.mac)).toBeUndefined()
+    expect(open(one.start, other.bookmark, other.mac.subarray(1))).toBeUndefined()
+    expect(open(one.start, one.mac)).toBeUndefined()
+    expect(open(none.start, one.mac)).toBeUndefined()
+    expect(open(none.start, one.bookmark, none.mac)).toBeUndefined()
+    expect(open(one.start, one.bookmark, none.mac)).toBeUndefined()
+  })
+
+  test("with client state does not show", () => {
+    const value = ring.seal("id", sealAt(now, { bookmark, client: "{}" }))
+    expect(Buffer.from(value, "base64url").includes(bookmark)).toBe(false)
+  })
+
+  test.each([
+    ["that ends before its length", "2aff", undefined],
+    ["that ends before its length, in client state", "2aff", "{}"],
+    ["and no client state after it where there must be some", "0061", ""],
+    ["without a length", "", undefined],
+    ["of a line break", "000a", undefined],
+    ["of a line break, before client state", "000a", "{}"],
+    ["of a byte that is not ASCII", "0080", undefined],
+  ])("%s is refused, although only a holder of the key could have made it", (_what, tail, client) => {
+    const seal = sealAt(now, { client })
+    expect(ring.open("id", spelledOut({ ...vector, seal, flags: 0b1001, tail }), now)).toBeUndefined()
+  })
+
+  test("of one character is not", () => {
+    for (const client of [undefined, "{}"]) {
+      const value = spelledOut({ ...vector, seal: sealAt(now, { client }), flags: 0b1001, tail: "0061" })
+      expect(ring.open("id", value, now)?.bookmark).toBe("a")
+    }
+  })
 })
 
 describe("a key ring", () => {
@@ -302,6 +408,15 @@ describe("a key ring", () => {
   })
 })
 
+function thrownBy(run: () => unknown): unknown {
+  try {
+    run()
+  } catch (error) {
+    return error
+  }
+  return expect.fail("was accepted")
+}
+
 function refusal(create: () => unknown): ConfigError {
   try {
     create()
@@ -319,18 +434,25 @@ interface Parts {
   readonly seal: Seal
   readonly flags?: number
   readonly client?: Uint8Array
+  /** In place of what follows the times, in hexadecimal. */
+  readonly tail?: string
 }
 
 /** The wire format once more, from its description alone and with what node:crypto brings. */
-function spelledOut({ key, cookieName, salt, seal, flags, client }: Parts): string {
+function spelledOut({ key, cookieName, salt, seal, flags, client, tail }: Parts): string {
   const derive = (info: string, length: number): Buffer =>
     Buffer.from(nodeCrypto.hkdfSync("sha256", key, "", info, length))
   const kind = { persistent: 2, "browser-session": 4 }
   const times = [seal.issuedAt, seal.expiresAt, seal.createdAt, seal.absoluteExpiresAt]
+  const { bookmark } = seal
+  const bits = (seal.hasRecord ? 1 : 0) + (seal.kind === null ? 0 : kind[seal.kind])
+  const counted =
+    bookmark === undefined ? [] : [Buffer.from([bookmark.length - 1]), Buffer.from(bookmark, "ascii")]
   const fixed = Buffer.concat([
-    Buffer.from([flags ?? (seal.hasRecord ? 1 : 0) + (seal.kind === null ? 0 : kind[seal.kind])]),
+    Buffer.from([flags ?? bits + (bookmark === undefined ? 0 : 8)]),
     Buffer.from(seal.ticket, "base64url"),
     Buffer.from(times.map((time) => time.toString(16).padStart(12, "0")).join(""), "hex"),
+    ...(tail === undefined ? counted : [Buffer.from(tail, "hex")]),
   ])
   const keyId = derive("coatcheck key id", 4)
   const context = Buffer.from(`coatcheck session\0${cookieName}\0`)

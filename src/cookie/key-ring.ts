@@ -9,25 +9,33 @@ import {
 import { ConfigError } from "../errors.ts"
 import { byteLength } from "../json.ts"
 import { MAX_COOKIE_BYTES } from "./attributes.ts"
-import { type OpenedSeal, readSeal, type Seal, SEAL_BYTES, writeSeal } from "./seal.ts"
+import {
+  type OpenedSeal,
+  readSeal,
+  type Seal,
+  SEAL_BYTES,
+  sealBytes,
+  sealBytesAt,
+  writeSeal,
+} from "./seal.ts"
 
 /*
  * The wire format, all of it base64url without padding:
  *
- *   signed     0x01 ‖ key id (4) ‖ seal (49) ‖ HMAC-SHA-256 (32) of context ‖ 0x01 ‖ key id ‖ seal
- *   encrypted  0x02 ‖ key id (4) ‖ salt (24) ‖ AES-256-GCM (seal (49) ‖ client state, tag (16)),
+ *   signed     0x01 ‖ key id (4) ‖ seal (49, or 51 to 306) ‖ HMAC-SHA-256 (32) of context ‖ 0x01 ‖ key id ‖ seal
+ *   encrypted  0x02 ‖ key id (4) ‖ salt (24) ‖ AES-256-GCM (seal ‖ client state, tag (16)),
  *              with context ‖ 0x02 ‖ key id ‖ salt as additional data
  *
- * The context is purpose ‖ NUL ‖ cookie name ‖ NUL. What follows it has one length for each first byte, so no two
- * different inputs are the same bytes. The first byte is version and mode in one: whoever changes the format takes new
- * ones, and the key id says which key to try. So one attempt decides.
+ * The context is purpose ‖ NUL ‖ cookie name ‖ NUL. The first byte after it, and the flags that a seal begins with, say how
+ * long the rest is, so no two different inputs are the same bytes. The first byte is version and mode in one, and the key
+ * id says which key to try. So one attempt decides. A seal with a flag that a version does not know is none to it: whoever
+ * adds to the format takes a flag, and whoever changes what is there takes new first bytes.
  */
 const SIGNED = 1
 const ENCRYPTED = 2
 const KEY_ID_BYTES = 4
 const HEAD_BYTES = 1 + KEY_ID_BYTES
 const SALT_BYTES = 24
-const SIGNED_BYTES = HEAD_BYTES + SEAL_BYTES + SHA256_BYTES
 const CIPHERTEXT_START = HEAD_BYTES + SALT_BYTES
 /** Client state is at least one byte, or the seal would have been signed. */
 const LEAST_ENCRYPTED_BYTES = CIPHERTEXT_START + SEAL_BYTES + 1 + GCM_TAG_BYTES
@@ -115,18 +123,18 @@ export class KeyRing {
   }
 
   #sign(cookieName: string, seal: Seal): Uint8Array {
-    const bytes = new Uint8Array(SIGNED_BYTES)
+    const macStart = HEAD_BYTES + sealBytes(seal.bookmark?.length ?? 0)
+    const bytes = new Uint8Array(macStart + SHA256_BYTES)
     const key = this.#newest
     writeHead(bytes, SIGNED, key.id)
     writeSeal(bytes, HEAD_BYTES, seal, this.#crypto)
-    const macStart = SIGNED_BYTES - SHA256_BYTES
     bytes.set(key.signing.sign(this.#context(cookieName), bytes.subarray(0, macStart)), macStart)
     return bytes
   }
 
   #verify(cookieName: string, bytes: Uint8Array, key: Key, now: number): OpenedSeal | undefined {
-    if (bytes.length !== SIGNED_BYTES) return undefined
-    const macStart = SIGNED_BYTES - SHA256_BYTES
+    const macStart = HEAD_BYTES + sealBytesAt(bytes, HEAD_BYTES)
+    if (bytes.length !== macStart + SHA256_BYTES) return undefined
     const signed = bytes.subarray(0, macStart)
     if (!key.signing.verify(this.#context(cookieName), signed, bytes.subarray(macStart))) return undefined
     return readSeal(bytes, HEAD_BYTES, undefined, key.isNewest, now, this.#crypto)
@@ -136,9 +144,10 @@ export class KeyRing {
     const crypto = this.#crypto
     const key = this.#newest
     const clientBytes = utf8(client)
-    const plaintext = new Uint8Array(SEAL_BYTES + clientBytes.length)
+    const clientStart = sealBytes(seal.bookmark?.length ?? 0)
+    const plaintext = new Uint8Array(clientStart + clientBytes.length)
     writeSeal(plaintext, 0, seal, crypto)
-    plaintext.set(clientBytes, SEAL_BYTES)
+    plaintext.set(clientBytes, clientStart)
 
     const bytes = new Uint8Array(CIPHERTEXT_START + plaintext.length + GCM_TAG_BYTES)
     writeHead(bytes, ENCRYPTED, key.id)
@@ -154,7 +163,9 @@ export class KeyRing {
     const ciphertext = bytes.subarray(CIPHERTEXT_START)
     const plaintext = this.#crypto.aes256gcmOpen(message.key, message.nonce, ciphertext, message.aad)
     if (plaintext === undefined) return undefined
-    const client = textOf(plaintext.subarray(SEAL_BYTES))
+    const clientStart = sealBytesAt(plaintext, 0)
+    if (!(plaintext.length > clientStart)) return undefined
+    const client = textOf(plaintext.subarray(clientStart))
     if (client === undefined) return undefined
     return readSeal(plaintext, 0, client, key.isNewest, now, this.#crypto)
   }
@@ -193,10 +204,13 @@ export class KeyRing {
   }
 }
 
-/** How many characters the cookie value of a seal with this client state has. */
-export function sealedLength(client: string | undefined): number {
+/** How many characters the cookie value of a seal has, with this client state and a bookmark of that length. */
+export function sealedLength(client: string | undefined, bookmarkLength = 0): number {
+  const seal = sealBytes(bookmarkLength)
   const bytes =
-    client === undefined ? SIGNED_BYTES : CIPHERTEXT_START + SEAL_BYTES + byteLength(client) + GCM_TAG_BYTES
+    client === undefined
+      ? HEAD_BYTES + seal + SHA256_BYTES
+      : CIPHERTEXT_START + seal + byteLength(client) + GCM_TAG_BYTES
   return Math.ceil((bytes * 4) / 3)
 }
 

@@ -16,7 +16,7 @@ export interface MutationSource {
   /** The full name, prefix included. */
   readonly cookieName: string
   readonly now: number
-  /** Each round starts from two fresh cookies, one signed and one encrypted, and makes some 10,000 mutations. */
+  /** Each round starts from fresh cookies, signed, encrypted and with a bookmark, and makes some 15,000 mutations. */
   readonly rounds?: number | undefined
 }
 
@@ -34,12 +34,19 @@ export function* mutations(source: MutationSource): Generator<Mutation> {
       ring.seal(source.cookieName, sealAt(source.now, { client: text })),
     )
     const [signed, otherSigned, encrypted, otherEncrypted] = valid as [string, string, string, string]
+    const [marked, otherMarked] = ["b1", "b2"].map((bookmark) =>
+      ring.seal(source.cookieName, sealAt(source.now, { bookmark })),
+    ) as [string, string]
+    valid.push(marked, otherMarked)
     const all = [
       ...mutationsOf(signed),
       ...mutationsOf(encrypted),
       ...spliced(signed, otherSigned),
       ...spliced(encrypted, otherEncrypted),
       ...spliced(signed, encrypted),
+      ...mutationsOf(marked),
+      ...spliced(marked, otherMarked),
+      ...spliced(signed, marked),
       ...foreign(source, undefined),
       ...foreign(source, client),
       ...untimely(source, ring, undefined),
@@ -62,6 +69,7 @@ export function sealAt(now: number, changes: Partial<Seal> = {}): Seal {
     expiresAt: now + DAY,
     createdAt: now,
     absoluteExpiresAt: now + 30 * DAY,
+    bookmark: undefined,
     client: undefined,
     ...changes,
   }

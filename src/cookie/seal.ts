@@ -12,6 +12,8 @@ export interface Seal {
   readonly expiresAt: number
   readonly createdAt: number
   readonly absoluteExpiresAt: number
+  /** What the store has told the next request to see; undefined when it has told nothing. */
+  readonly bookmark: string | undefined
   /** The client state as the text of a JSON object; undefined when it is empty. */
   readonly client: string | undefined
 }
@@ -25,9 +27,14 @@ export interface OpenedSeal extends Seal {
 
 /**
  * The fixed part of what is sealed: a byte of flags, the ticket, and four times of six bytes each, big-endian.
- * Client state, if there is any, follows as UTF-8.
+ * A bookmark follows if the flags say so: a byte for its length less one, and its characters. Client state, if there is any,
+ * comes last, as UTF-8.
  */
 export const SEAL_BYTES: number = 1 + TICKET_BYTES + 4 * 6
+
+/** What a byte for the length less one can say. */
+export const MAX_BOOKMARK_LENGTH = 256
+const BOOKMARK = /^[\x20-\x7e]{1,256}$/
 
 /**
  * How far the clocks of two app servers may be apart. Only issued-at has this tolerance. An expired seal gets none:
@@ -38,10 +45,27 @@ const CLOCK_SKEW = 60_000
 const HAS_RECORD = 0b001
 const PERSISTENT = 0b010
 const BROWSER_SESSION = 0b100
+const HAS_BOOKMARK = 0b1000
 const KIND = PERSISTENT | BROWSER_SESSION
 const TWO_TO_48 = 2 ** 48
 
-/** Writes the fixed part at `offset`. */
+/** Whether a seal can carry it: 1 to 256 printable ASCII characters. */
+export function isBookmark(value: unknown): value is string {
+  return typeof value === "string" && BOOKMARK.test(value)
+}
+
+/** How many bytes all but the client state takes. */
+export function sealBytes(bookmarkLength: number): number {
+  return bookmarkLength === 0 ? SEAL_BYTES : SEAL_BYTES + 1 + bookmarkLength
+}
+
+/** How many bytes the seal at `offset` says it takes; NaN if the source ends before it is said. */
+export function sealBytesAt(source: Uint8Array, offset: number): number {
+  const hasBookmark = (source[offset]! & HAS_BOOKMARK) !== 0
+  return sealBytes(hasBookmark ? source[offset + SEAL_BYTES]! + 1 : 0)
+}
+
+/** Writes all but the client state at `offset`. */
 export function writeSeal(target: Uint8Array, offset: number, seal: Seal, crypto: Primitives): void {
   target[offset] = flagsOf(seal)
   target.set(ticketBytes(seal.ticket, crypto), offset + 1)
@@ -50,9 +74,10 @@ export function writeSeal(target: Uint8Array, offset: number, seal: Seal, crypto
   writeTime(target, times + 6, seal.expiresAt)
   writeTime(target, times + 12, seal.createdAt)
   writeTime(target, times + 18, seal.absoluteExpiresAt)
+  if (seal.bookmark !== undefined) writeBookmark(target, offset + SEAL_BYTES, seal.bookmark)
 }
 
-/** Reads the fixed part at `offset`; undefined if it is not valid now, or says what this version cannot know. */
+/** Reads all but the client state at `offset`; undefined if it is not valid now, or says what this version cannot know. */
 export function readSeal(
   source: Uint8Array,
   offset: number,
@@ -66,8 +91,10 @@ export function readSeal(
   const issuedAt = readTime(source, times)
   const expiresAt = readTime(source, times + 6)
   const absoluteExpiresAt = readTime(source, times + 18)
-  if (flags > (HAS_RECORD | KIND) || (flags & KIND) === KIND) return undefined
+  if (flags > (HAS_RECORD | KIND | HAS_BOOKMARK) || (flags & KIND) === KIND) return undefined
   if (issuedAt > now + CLOCK_SKEW || expiresAt <= now || absoluteExpiresAt <= now) return undefined
+  const bookmark = readBookmark(source.subarray(offset + SEAL_BYTES, offset + sealBytesAt(source, offset)))
+  if (bookmark !== undefined && !isBookmark(bookmark)) return undefined
   const ticket = source.subarray(offset + 1, times)
   return {
     id: idOf(ticket, crypto),
@@ -79,6 +106,7 @@ export function readSeal(
     expiresAt,
     createdAt: readTime(source, times + 12),
     absoluteExpiresAt,
+    bookmark,
     client,
     underNewestKey,
   }
@@ -86,7 +114,21 @@ export function readSeal(
 
 function flagsOf(seal: Seal): number {
   const kind = seal.kind === null ? 0 : seal.kind === "persistent" ? PERSISTENT : BROWSER_SESSION
-  return (seal.hasRecord ? HAS_RECORD : 0) | kind
+  return (seal.hasRecord ? HAS_RECORD : 0) | kind | (seal.bookmark === undefined ? 0 : HAS_BOOKMARK)
+}
+
+function writeBookmark(target: Uint8Array, offset: number, bookmark: string): void {
+  if (!isBookmark(bookmark)) {
+    throw new RangeError(`A sealed bookmark must be 1 to ${MAX_BOOKMARK_LENGTH} printable ASCII characters.`)
+  }
+  target[offset] = bookmark.length - 1
+  for (let index = 0; index < bookmark.length; index++)
+    target[offset + 1 + index] = bookmark.charCodeAt(index)
+}
+
+/** @param bytes its length less one and its characters, or nothing at all */
+function readBookmark(bytes: Uint8Array): string | undefined {
+  return bytes.length === 0 ? undefined : String.fromCharCode(...bytes.subarray(1))
 }
 
 function writeTime(target: Uint8Array, offset: number, time: number): void {

@@ -90,11 +90,15 @@ describe("the log", () => {
   test("passes optional arguments on as they were given", async () => {
     const inner = innerStore()
     const store = spyStore(inner)
+    await store.load("a")
+    await store.load("a", { fresh: true })
     await store.update("a", change)
     await store.delete("a")
     await store.deleteExpired()
     await store.deleteByUser("u")
     expect(inner.calls).toEqual([
+      ["load", "a"],
+      ["load", "a", { fresh: true }],
       ["update", "a", change],
       ["delete", "a"],
       ["deleteExpired"],
@@ -113,6 +117,41 @@ describe("the log", () => {
     const store = spyStore(inner)
     expect(store.name).toBe("inner")
     expect(store.capabilities).toBe(inner.capabilities)
+  })
+})
+
+describe("a store that follows", () => {
+  test("is spied on through what it hands out, in the same log and with the same faults", async () => {
+    const inner = innerStore()
+    const following = { ...innerStore(), name: "following", bookmark: "b2" }
+    const store = spyStore({
+      ...inner,
+      follow(bookmark) {
+        inner.calls.push(["follow", bookmark])
+        return following
+      },
+    })
+    const followed = store.follow?.("b1")
+    expect(followed?.name).toBe("following")
+    expect(followed?.capabilities).toBe(following.capabilities)
+    expect(followed?.bookmark).toBe("b2")
+    following.bookmark = "b3"
+    expect(followed?.bookmark).toBe("b3")
+    await followed?.load("a", { fresh: true })
+    await store.load("b")
+    store.failNext("update")
+    await expect(followed?.update("a", change)).rejects.toThrow("update failed")
+    expect(inner.calls).toEqual([
+      ["follow", "b1"],
+      ["load", "b"],
+    ])
+    expect(following.calls).toEqual([["load", "a", { fresh: true }]])
+    expect(store.operations()).toEqual(["follow", "load", "load", "update"])
+    expect(store.log[0]).toMatchObject({ ids: [], args: ["b1"], outcome: "resolved", value: following })
+  })
+
+  test("is one only if the store that is spied on is", () => {
+    expect("follow" in spyStore(innerStore())).toBe(false)
   })
 })
 

@@ -1,11 +1,12 @@
-import type { SessionStore } from "../store.ts"
+import type { FollowingStore, SessionStore } from "../store.ts"
 
 /** An operation of the store contract. */
-export type StoreOperation = Exclude<keyof SessionStore, "name" | "capabilities">
+export type StoreOperation = Exclude<keyof SessionStore, "name" | "capabilities" | "follow">
 
 /** One call that a spied store has got. */
 export interface StoreCall {
-  readonly operation: StoreOperation
+  /** `follow` is no operation, for it asks nothing, but it is written down as well. */
+  readonly operation: StoreOperation | "follow"
   /** The session ids it names; for `listByUser` and `deleteByUser`, the user's. */
   readonly ids: readonly string[]
   readonly args: readonly unknown[]
@@ -23,12 +24,12 @@ export interface Hold {
   release(): void
 }
 
-/** A store that writes down what it is asked, and misbehaves where told. */
+/** A store that writes down what it is asked, and misbehaves where told. What its `follow` hands out does so in the same log. */
 export interface SpyStore extends SessionStore {
   /** Every call since the start or the last `reset`, the oldest first. */
   readonly log: readonly StoreCall[]
   /** The operations of the log. */
-  operations(): StoreOperation[]
+  operations(): StoreCall["operation"][]
   /** Forgets the log, the faults and the delays, and releases what is held. */
   reset(): void
   /** The next call of the operation rejects, and changes nothing. */
@@ -102,22 +103,43 @@ export function spyStore(inner: SessionStore): SpyStore {
     }
   }
 
+  const operationsOf = (store: SessionStore): Pick<SessionStore, StoreOperation> => ({
+    create: (id, ...rest) => spy("create", [id], [id, ...rest], () => store.create(id, ...rest)),
+    load: (id, ...rest) => spy("load", [id], [id, ...rest], () => store.load(id, ...rest)),
+    update: (id, ...rest) => spy("update", [id], [id, ...rest], () => store.update(id, ...rest)),
+    updateTtl: (id) => spy("updateTtl", [id], [id], () => store.updateTtl(id)),
+    changeId: (oldId, newId, options) =>
+      spy("changeId", [oldId, newId], [oldId, newId, options], () => store.changeId(oldId, newId, options)),
+    delete: (id, ...rest) => spy("delete", [id], [id, ...rest], () => store.delete(id, ...rest)),
+    deleteExpired: (...args) => spy("deleteExpired", [], args, () => store.deleteExpired(...args)),
+    listByUser: (userId) => spy("listByUser", [userId], [userId], () => store.listByUser(userId)),
+    deleteByUser: (userId, ...rest) =>
+      spy("deleteByUser", [userId], [userId, ...rest], () => store.deleteByUser(userId, ...rest)),
+  })
+
+  /** Answers at once, so there is nothing to delay or to hold. */
+  function follow(bookmark: string | undefined): FollowingStore {
+    const following = (inner as Required<SessionStore>).follow(bookmark)
+    log.push({ operation: "follow", ids: [], args: [bookmark], outcome: "resolved", value: following })
+    return {
+      ...operationsOf(following),
+      name: following.name,
+      get capabilities() {
+        return following.capabilities
+      },
+      get bookmark() {
+        return following.bookmark
+      },
+    }
+  }
+
   return {
+    ...operationsOf(inner),
+    ...(inner.follow !== undefined && { follow }),
     name: inner.name,
     get capabilities() {
       return inner.capabilities
     },
-    create: (id, ...rest) => spy("create", [id], [id, ...rest], () => inner.create(id, ...rest)),
-    load: (id) => spy("load", [id], [id], () => inner.load(id)),
-    update: (id, ...rest) => spy("update", [id], [id, ...rest], () => inner.update(id, ...rest)),
-    updateTtl: (id) => spy("updateTtl", [id], [id], () => inner.updateTtl(id)),
-    changeId: (oldId, newId, options) =>
-      spy("changeId", [oldId, newId], [oldId, newId, options], () => inner.changeId(oldId, newId, options)),
-    delete: (id, ...rest) => spy("delete", [id], [id, ...rest], () => inner.delete(id, ...rest)),
-    deleteExpired: (...args) => spy("deleteExpired", [], args, () => inner.deleteExpired(...args)),
-    listByUser: (userId) => spy("listByUser", [userId], [userId], () => inner.listByUser(userId)),
-    deleteByUser: (userId, ...rest) =>
-      spy("deleteByUser", [userId], [userId, ...rest], () => inner.deleteByUser(userId, ...rest)),
 
     log,
     operations: () => log.map(({ operation }) => operation),

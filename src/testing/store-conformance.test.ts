@@ -402,6 +402,23 @@ function replaceText(record: SessionRecord, pattern: string | RegExp, by: string
   }
 }
 
+const WEAK = { compareAndSet: false, userIndex: false, merge: false, atomicRotation: false }
+
+/** Refuses what it does not claim. */
+function weak(store: SessionStore): Partial<SessionStore> {
+  const refuse = (capability: string) => () => Promise.reject(new CapabilityError("no", { capability }))
+  return {
+    update: (id, change, options) =>
+      options?.ifVersion === undefined ? store.update(id, change) : refuse("compareAndSet")(),
+    changeId: (oldId, newId, options) => {
+      if (options.ifVersion !== undefined) return refuse("compareAndSet")()
+      return options.tombstone.grace > 0 ? refuse("atomicRotation")() : store.changeId(oldId, newId, options)
+    },
+    listByUser: refuse("userIndex"),
+    deleteByUser: refuse("userIndex"),
+  }
+}
+
 test("there are more than a hundred laws, each with a name of its own", () => {
   const names = storeConformance(() => Promise.reject(new Error("not opened"))).map(({ name }) => name)
   expect(names.length).toBeGreaterThan(150)
@@ -426,19 +443,65 @@ describe("a store that is wrong by little breaks the law that was made for it", 
 })
 
 test("what a store does not claim is not asked of it, but the refusal is", async () => {
-  const capabilities = { compareAndSet: false, userIndex: false, merge: false, atomicRotation: false }
-  const refuse = (capability: string) => () => Promise.reject(new CapabilityError("no", { capability }))
-  const honest = (store: SessionStore): Partial<SessionStore> => ({
-    update: (id, change, options) =>
-      options?.ifVersion === undefined ? store.update(id, change) : refuse("compareAndSet")(),
-    listByUser: refuse("userIndex"),
-    deleteByUser: refuse("userIndex"),
-  })
-  expect(await brokenLaws(honest, { capabilities })).toEqual([])
-  expect(await brokenLaws(() => ({}), { capabilities })).toEqual([
-    "update: ifVersion is refused by a store that cannot compare and set",
+  expect(await brokenLaws(weak, { capabilities: WEAK })).toEqual([])
+  expect(await brokenLaws(() => ({}), { capabilities: WEAK })).toEqual([
+    "update and changeId: ifVersion is refused by a store that cannot compare and set",
     "listByUser and deleteByUser: are refused by a store without an index of users",
+    "changeId: grace is refused by a store that cannot rotate in one step",
   ])
+})
+
+test("a store that refuses what it does not claim for another reason breaks the law of its refusal", async () => {
+  const misled = (store: SessionStore): Partial<SessionStore> => {
+    const refuse = () => Promise.reject(new CapabilityError("no", { capability: "merge" }))
+    return {
+      update: (id, change, options) =>
+        options?.ifVersion === undefined ? store.update(id, change) : refuse(),
+      changeId: (oldId, newId, options) =>
+        options.tombstone.grace > 0 || options.ifVersion !== undefined
+          ? refuse()
+          : store.changeId(oldId, newId, options),
+      listByUser: refuse,
+      deleteByUser: refuse,
+    }
+  }
+  expect(await brokenLaws(misled, { capabilities: WEAK })).toHaveLength(3)
+})
+
+test("a store that does not look whether an id is taken is spared what follows from it, and nothing else", async () => {
+  const blind = (store: SessionStore): Partial<SessionStore> => ({
+    ...weak(store),
+    create: async (id, record) => {
+      await store.delete(id).catch(() => undefined)
+      await store.create(id, record)
+    },
+  })
+  expect(await brokenLaws(blind, { capabilities: WEAK })).toContain(
+    "create: a live id is refused, and its record stays",
+  )
+  expect(await brokenLaws(blind, { capabilities: WEAK, checksIds: false })).toEqual([])
+})
+
+test("a store that reads, changes and writes is raced on one connection, and others on two", async () => {
+  const connections = async (capabilities: ConformanceOptions["capabilities"]): Promise<number> => {
+    let count = 0
+    const open = () => {
+      const clock = fakeClock()
+      const store = memoryStore({ clock })
+      const connect = async () => {
+        count += 1
+        return store
+      }
+      return { store, precise: true, advance: clock.advance, connect, close: () => undefined }
+    }
+    const races = storeConformance(open, { capabilities }).filter(({ name }) =>
+      name.startsWith("G5: delete racing"),
+    )
+    for (const { run } of races) await run()
+    return count
+  }
+  expect(await connections({})).toBeGreaterThan(0)
+  expect(await connections({ merge: false, compareAndSet: false })).toBe(0)
 })
 
 test("a store whose time does not stand still is spared the laws to the millisecond", () => {

@@ -2,7 +2,7 @@ import mysql from "mysql2/promise"
 import pg from "pg"
 import { expect } from "vitest"
 import { createSessions, type Sessions, StoreError } from "coatcheck"
-import type { SqlStore } from "../../src/stores/shared-sql.ts"
+import type { SessionStore } from "../../src/store.ts"
 import { changing, ended, freshId, freshUser, move, newRecord } from "../../src/testing/conformance/kit.ts"
 import type { Engine } from "../support/servers/server.ts"
 import { type Client, type DatabaseFacts, mysqlDrivers, type OpenClient, postgresDrivers } from "./clients.ts"
@@ -52,7 +52,7 @@ export async function closeAll(clients: readonly Client[]): Promise<void> {
  * Asks until every connection of the pool has been used. postgres.js sends on a connection until it sees that it has ended, and fails the
  * first request on the new one with the error that has ended the old one.
  */
-export async function refresh(store: SqlStore): Promise<void> {
+export async function refresh(store: SessionStore): Promise<void> {
   for (let round = 0; round < 2; round++) {
     const loads = Array.from({ length: 10 }, () => store.load("no-such-id"))
     for (const { reason } of (await Promise.allSettled(loads)) as { reason?: unknown }[]) {
@@ -71,24 +71,25 @@ export function of<T>(engine: Engine, postgres: T, mysqlFamily: T): T {
 export const SECRET = "a-secret-value"
 
 /** Every operation on a session that may be there. */
-export const operations: Readonly<Record<Operation, (store: SqlStore, id: string) => Promise<unknown>>> = {
-  create: (store) => put(store),
-  load: (store, id) => store.load(id),
-  update: (store, id) => store.update(id, changing({ key: SECRET })),
-  updateTtl: (store, id) => store.updateTtl(id),
-  changeId: (store, id) => store.changeId(id, freshId(), { ...move(), change: changing({ key: SECRET }) }),
-  delete: (store, id) => store.delete(id, ended),
-  deleteExpired: (store) => store.deleteExpired(),
-  listByUser: (store) => store.listByUser(freshUser()),
-  deleteByUser: (store) => store.deleteByUser(freshUser(), ended),
-}
+export const operations: Readonly<Record<Operation, (store: SessionStore, id: string) => Promise<unknown>>> =
+  {
+    create: (store) => put(store),
+    load: (store, id) => store.load(id),
+    update: (store, id) => store.update(id, changing({ key: SECRET })),
+    updateTtl: (store, id) => store.updateTtl(id),
+    changeId: (store, id) => store.changeId(id, freshId(), { ...move(), change: changing({ key: SECRET }) }),
+    delete: (store, id) => store.delete(id, ended),
+    deleteExpired: (store) => store.deleteExpired(),
+    listByUser: (store) => store.listByUser(freshUser()),
+    deleteByUser: (store) => store.deleteByUser(freshUser(), ended),
+  }
 
-export type Operation = Exclude<keyof SqlStore, "name" | "capabilities" | "migrate" | "migrationSql">
+export type Operation = Exclude<keyof SessionStore, "name" | "capabilities" | "follow">
 
 export const OPERATIONS: readonly Operation[] = Object.keys(operations) as Operation[]
 
 /** Creates a session of these tests, and gives its id. */
-export async function put(store: SqlStore, userId: string | null = null): Promise<string> {
+export async function put(store: SessionStore, userId: string | null = null): Promise<string> {
   const id = freshId()
   await store.create(id, newRecord({ userId, state: new Map([["key", `"${SECRET}"`]]) }))
   return id
@@ -96,7 +97,7 @@ export async function put(store: SqlStore, userId: string | null = null): Promis
 
 /** Expects each operation to fail as it should. */
 export async function expectAllToFail(
-  store: SqlStore,
+  store: SessionStore,
   id: string,
   advice: RegExp,
   names: readonly Operation[] = OPERATIONS,
@@ -105,7 +106,7 @@ export async function expectAllToFail(
 }
 
 /** Expects every operation to work. */
-export async function expectAllToWork(store: SqlStore): Promise<void> {
+export async function expectAllToWork(store: SessionStore): Promise<void> {
   for (const name of OPERATIONS) await operations[name](store, await put(store))
 }
 
@@ -141,7 +142,7 @@ export function expectStoreError(error: unknown, advice: RegExp): void {
 export const IN_TIME: RegExp = /did not answer within \d+ ms \(storeTimeout\)/
 
 /** Sessions of a store that has to answer in time. */
-export function sessionsOn(store: SqlStore, storeTimeout: `${number}ms` = "500ms"): Sessions {
+export function sessionsOn(store: SessionStore, storeTimeout: `${number}ms` = "500ms"): Sessions {
   return createSessions({
     store,
     keys: ["a key for tests, long enough: 32 bytes"],

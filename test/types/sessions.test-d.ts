@@ -156,6 +156,11 @@ inferred.set("since", new Date())
 const since = await inferred.get("since")
 expectType<Same<typeof since, Date | undefined>>()
 const view = await inferred.load()
+expectType<Same<Awaited<ReturnType<typeof inferred.load>>, typeof view>>()
+await inferred.load({ fresh: true })
+await inferred.load({ fresh: undefined })
+// @ts-expect-error no such option
+await inferred.load({ stale: true })
 view.set("since", "2030-01-01")
 // @ts-expect-error nor in a view
 view.set("since", new Date())

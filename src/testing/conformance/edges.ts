@@ -29,7 +29,6 @@ export const edgeLaws: readonly Law[] = [
   ...Object.entries(OPERATIONS).map(([name, operate]): Law => ({
     name: `${name}: a record can be had until the millisecond before its deadline, and not at it`,
     precise: true,
-    needs: name === "changeId" ? "atomicRotation" : undefined,
     run: async (context) => {
       const [late, inTime] = [await context.put({ idleTtl: 1000 }), await context.put({ idleTtl: 1001 })]
       await context.advance(1000)
@@ -41,6 +40,7 @@ export const edgeLaws: readonly Law[] = [
   })),
   {
     name: "create: an id is free at the deadline of what had it, and not before",
+    needs: "checksIds",
     precise: true,
     run: async ({ store, put, advance }) => {
       const [record, tombstone] = [await put({ idleTtl: 1000 }), await put()]
@@ -84,7 +84,7 @@ export const edgeLaws: readonly Law[] = [
   },
   {
     name: "create: the id of a session that moved is refused, though what it moved to has expired",
-    needs: "atomicRotation",
+    needs: "checksIds",
     run: async ({ store, put, advance }) => {
       const [id, next] = [await put({ idleTtl: 1000 }), freshId()]
       await store.changeId(id, next, move())
@@ -95,7 +95,7 @@ export const edgeLaws: readonly Law[] = [
   },
   {
     name: "changeId: refused for its version, it does not touch the record",
-    needs: "atomicRotation",
+    needs: "compareAndSet",
     run: async ({ store, put, read, advance }) => {
       const id = await put()
       const { lastSeenAt } = await read(id)
@@ -106,7 +106,6 @@ export const edgeLaws: readonly Law[] = [
   },
   {
     name: "changeId: lastSeenAt never goes back",
-    needs: "atomicRotation",
     precise: true,
     run: async ({ store, put, read, advance }) => {
       const [id, next] = [await put(), freshId()]
@@ -118,7 +117,6 @@ export const edgeLaws: readonly Law[] = [
   },
   {
     name: "changeId: a change of expiry holds from then on",
-    needs: "atomicRotation",
     precise: true,
     run: async ({ store, put, read }) => {
       const [id, next] = [await put(), freshId()]

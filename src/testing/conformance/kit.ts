@@ -41,13 +41,17 @@ export interface LawContext extends StoreHarness {
   readonly put: (record?: Partial<NewRecord>) => Promise<SessionId>
   /** The live record; an error if there is none. */
   readonly read: (id: SessionId) => Promise<SessionRecord>
+  /** The grace to ask for where it does not matter for the law: none from a store that refuses it. */
+  readonly grace: number
+  /** Whether what races do to a record holds across processes: not in a store that reads, changes and writes it in steps. */
+  readonly isExact: boolean
 }
 
 export interface Law {
   readonly name: string
   readonly run: (context: LawContext) => Promise<void>
-  /** Left out for stores that do not claim it. */
-  readonly needs?: keyof StoreCapabilities | undefined
+  /** Left out for stores that do not claim it; `checksIds`: that do not look whether a new id is taken. */
+  readonly needs?: keyof StoreCapabilities | "checksIds" | undefined
   /** Left out unless time stands still. */
   readonly precise?: boolean | undefined
   /** Left out unless the harness has it. */
@@ -105,9 +109,12 @@ export function freshUser(): string {
   return `user-${freshId().slice(0, 12)}`
 }
 
-export function contextOf(harness: StoreHarness): LawContext {
+/** @param claimed what the suite was told of the store; what it was not told of is claimed. */
+export function contextOf(harness: StoreHarness, claimed: Partial<StoreCapabilities>): LawContext {
   return {
     ...harness,
+    grace: claimed.atomicRotation === false ? 0 : 1000,
+    isExact: claimed.compareAndSet !== false || claimed.merge !== false,
     async put(record) {
       const id = freshId()
       await harness.store.create(id, newRecord(record))

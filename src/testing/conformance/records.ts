@@ -66,6 +66,7 @@ export const recordLaws: readonly Law[] = [
   },
   {
     name: "create: a live id is refused, and its record stays",
+    needs: "checksIds",
     run: async ({ store, put, read }) => {
       const id = await put({ state: texts([["a", 1]]) })
       const error = await expectRejects(
@@ -78,6 +79,7 @@ export const recordLaws: readonly Law[] = [
   },
   {
     name: "create: the id of an ended session is refused",
+    needs: "checksIds",
     run: async ({ store, put }) => {
       const id = await put()
       await store.delete(id, ended)
@@ -86,7 +88,7 @@ export const recordLaws: readonly Law[] = [
   },
   {
     name: "create: the id of a session that moved is refused",
-    needs: "atomicRotation",
+    needs: "checksIds",
     run: async ({ store, put }) => {
       const id = await put()
       await store.changeId(id, freshId(), move())
@@ -126,7 +128,6 @@ export const recordLaws: readonly Law[] = [
   },
   {
     name: "create: an expired tombstone of a move is replaced, and leads nowhere any more",
-    needs: "atomicRotation",
     run: async ({ store, put, read, advance }) => {
       const [id, target] = [await put(), freshId()]
       await store.changeId(id, target, move({ ttl: 1000 }))

@@ -103,9 +103,9 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "changeId: the second of two rotations is told where the first has gone",
-    run: async ({ store, put }) => {
+    run: async ({ store, put, grace }) => {
       const [id, first, second] = [await put(), freshId(), freshId()]
-      await store.changeId(id, first, move({ grace: 1000 }))
+      await store.changeId(id, first, move({ grace }))
       const error = await expectRejects(store.changeId(id, second, move()), UnknownIdError)
       expectEqual((error.gone as { movedTo: string }).movedTo, first)
       expectEqual(await store.load(second), undefined)
@@ -113,6 +113,7 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "changeId: a new id that is live is refused, and nothing has changed",
+    needs: "checksIds",
     run: async ({ store, put, read }) => {
       const [id, other] = [await put({ state: texts([["a", 1]]) }), await put({ state: texts([["b", 2]]) })]
       const error = await expectRejects(
@@ -126,6 +127,7 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "changeId: a new id that is a tombstone is refused",
+    needs: "checksIds",
     run: async ({ store, put, read }) => {
       const [id, other] = [await put(), await put()]
       await store.delete(other, ended)
@@ -173,9 +175,9 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "update and updateTtl: on an id that has moved are refused, and say where to",
-    run: async ({ store, put, read }) => {
+    run: async ({ store, put, read, grace }) => {
       const [id, next] = [await put(), freshId()]
-      await store.changeId(id, next, move({ grace: 1000, privilegeChanged: true }))
+      await store.changeId(id, next, move({ grace, privilegeChanged: true }))
       for (const attempt of [() => store.update(id, changing({ a: 1 })), () => store.updateTtl(id)]) {
         const { gone } = await expectRejects(attempt(), UnknownIdError)
         const { movedTo, privilegeChanged } = gone as { movedTo: string; privilegeChanged: boolean }
@@ -187,6 +189,7 @@ export const rotationLaws: readonly Law[] = [
   ...[false, true].flatMap((privilegeChanged) =>
     [0, 1000].map((grace): Law => ({
       name: `load: a tombstone of a move ${grace > 0 ? "with" : "without"} grace, ${privilegeChanged ? "a" : "no"} privilege change`,
+      needs: grace > 0 ? "atomicRotation" : undefined,
       run: async ({ store, put }) => {
         const [id, next] = [await put(), freshId()]
         await store.changeId(id, next, move({ grace, privilegeChanged }))
@@ -220,8 +223,8 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "delete: follows a chain of moves, in or out of grace",
-    run: async ({ store, put }) => {
-      const ids = await chain({ store, put }, [{ grace: 1000 }, {}, { grace: 1000 }, {}, {}])
+    run: async ({ store, put, grace }) => {
+      const ids = await chain({ store, put }, [{ grace }, {}, { grace }, {}, {}])
       await store.delete(ids[0] as string, ended)
       expectEqual(await store.load(ids.at(-1) as string), { ended: true })
     },
@@ -275,9 +278,9 @@ export const rotationLaws: readonly Law[] = [
   },
   {
     name: "delete: without a tombstone follows no move",
-    run: async ({ store, put, read }) => {
+    run: async ({ store, put, read, grace }) => {
       const [id, next] = [await put(), freshId()]
-      await store.changeId(id, next, move({ grace: 1000 }))
+      await store.changeId(id, next, move({ grace }))
       await expectRejects(store.delete(id), UnknownIdError)
       await read(next)
     },

@@ -274,10 +274,10 @@ export const endingLaws: readonly Law[] = [
   {
     name: "deleteByUser: spares the one that is excepted under the id that it has moved to",
     needs: "userIndex",
-    run: async ({ store, put, read }) => {
+    run: async ({ store, put, read, grace }) => {
       const user = freshUser()
       const [id, middle, last] = [await put({ userId: user }), freshId(), freshId()]
-      await store.changeId(id, middle, move({ grace: 1000 }))
+      await store.changeId(id, middle, move({ grace }))
       await store.changeId(middle, last, move())
       const other = await put({ userId: user })
       expectEqual(await store.deleteByUser(user, { except: id, ...ended }), 1)
@@ -312,10 +312,10 @@ export const endingLaws: readonly Law[] = [
   {
     name: "deleteByUser: ends a session that has moved, under its new id",
     needs: "userIndex",
-    run: async ({ store, put }) => {
+    run: async ({ store, put, grace }) => {
       const user = freshUser()
       const [id, next] = [await put({ userId: user }), freshId()]
-      await store.changeId(id, next, move({ grace: 1000 }))
+      await store.changeId(id, next, move({ grace }))
       expectEqual(await store.deleteByUser(user, ended), 1)
       expectEqual(await store.load(next), { ended: true })
     },
