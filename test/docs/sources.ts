@@ -11,6 +11,9 @@ const SOURCES: Readonly<Record<string, string>> = {
   "coatcheck/sqlite": "stores/sqlite.ts",
   "coatcheck/mysql": "stores/mysql.ts",
   "coatcheck/postgres": "stores/postgres.ts",
+  "coatcheck/kv": "stores/kv.ts",
+  "coatcheck/unstorage": "stores/unstorage.ts",
+  "coatcheck/cached": "stores/cached.ts",
   "coatcheck/node": "adapters/node.ts",
   "coatcheck/testing": "testing/index.ts",
 }
