@@ -46,7 +46,10 @@ export interface SqlStore extends SessionStore {
   migrationSql(): string
 }
 
-/** What an engine is asked for, one statement each. What no live row has is answered with `undefined`, `false` or 0. */
+/**
+ * What an engine is asked for, one statement each. What no live row has is answered with `undefined`, `false` or 0; or with what stands in its
+ * place, where the engine can look in the same round trip.
+ */
 export interface SqlEngine {
   readonly name: string
   /** Whether the row was inserted, or has taken the place of an expired one. */
@@ -54,8 +57,8 @@ export interface SqlEngine {
   /** The row under an id, unless it has expired. */
   find(id: SessionId): Promise<FoundRow | undefined>
   /** Changes nothing if the version is not the one given, or if the change is to be merged into what is no JSON object. */
-  update(id: SessionId, change: Change, ifVersion: number | undefined): Promise<Written | undefined>
-  touch(id: SessionId): Promise<Written | undefined>
+  update(id: SessionId, change: Change, ifVersion: number | undefined): Promise<Written | Missed | undefined>
+  touch(id: SessionId): Promise<Written | Missed | undefined>
   /** `"taken"` if a row has the new id. */
   move(
     oldId: SessionId,
@@ -63,11 +66,11 @@ export interface SqlEngine {
     change: Change,
     ifVersion: number | undefined,
     tombstone: MoveTombstone,
-  ): Promise<Written | "taken" | undefined>
-  remove(id: SessionId): Promise<boolean>
+  ): Promise<Written | "taken" | Missed | undefined>
+  remove(id: SessionId): Promise<boolean | Missed>
   removeExpired(id: SessionId): Promise<boolean>
-  /** Turns a session into word of its end. */
-  end(id: SessionId, ttl: number): Promise<boolean>
+  /** Turns a session into word of its end. May follow moves by itself. */
+  end(id: SessionId, ttl: number): Promise<boolean | Missed>
   /** Looks at up to `window` rows whose time seems to have come, and removes up to `limit` of them. */
   sweep(window: number, limit: number): Promise<{ readonly removed: number; readonly isDone: boolean }>
   list(userId: string): Promise<SummaryRow[]>
@@ -81,9 +84,19 @@ export interface SqlEngine {
   adviceFor(error: unknown): string | undefined
 }
 
-export interface FoundRow extends StandingRow, LiveRow {
+interface Standing extends StandingRow {
   /** The engine's clock, in milliseconds since the epoch. */
   readonly now: number
+}
+
+export interface FoundRow extends Standing, LiveRow {}
+
+/** Nothing was written. */
+export interface Missed {
+  /** The id looked at last. */
+  readonly id: SessionId
+  /** The row that stands under it, unless it has expired: a tombstone, or one of another version. */
+  readonly found: Standing | undefined
 }
 
 export const SUMMARY_COLUMNS: string = "id, label, created_at, signed_in_at, last_seen_at, deadline"
@@ -112,7 +125,7 @@ export function isMerge({ clear, set, remove }: Change): boolean {
   return clear !== true && (clear !== undefined || set.size > 0 || remove.size > 0)
 }
 
-const CAPABILITIES: StoreCapabilities = Object.freeze({
+export const CAPABILITIES: StoreCapabilities = Object.freeze({
   merge: true,
   compareAndSet: true,
   promptRevocation: true,
@@ -134,11 +147,13 @@ const LONGEST_WAIT = 20
 /** A session store on an engine that has a clock, a JSON type and atomic statements. */
 export class EngineStore implements SqlStore {
   readonly name: string
-  readonly capabilities: StoreCapabilities = CAPABILITIES
+  readonly capabilities: StoreCapabilities
   readonly #engine: SqlEngine
 
-  constructor(engine: SqlEngine) {
+  /** @param capabilities where they are not all there are */
+  constructor(engine: SqlEngine, capabilities: StoreCapabilities = CAPABILITIES) {
     this.name = engine.name
+    this.capabilities = capabilities
     this.#engine = engine
   }
 
@@ -196,12 +211,15 @@ export class EngineStore implements SqlStore {
     const { tombstone } = options
     return this.#run("delete", async () => {
       if (tombstone === undefined) {
-        if (await this.#engine.remove(id)) return
-        throw unknown(id, await this.#engine.find(id))
+        const removed = await this.#engine.remove(id)
+        if (removed === true) return
+        throw unknown(id, removed === false ? await this.#engine.find(id) : removed.found)
       }
       const seen = new Set<SessionId>()
-      let last = id
-      while (!(await this.#engine.end(last, tombstone.ttl))) {
+      for (let last = id; ;) {
+        const ended = await this.#engine.end(last, tombstone.ttl)
+        if (ended === true) return
+        if (ended !== false) throw unknown(ended.id, ended.found)
         if (seen.has(last))
           throw corrupt(this.name, id, "The way that a session has moved leads in a circle.")
         seen.add(last)
@@ -238,12 +256,12 @@ export class EngineStore implements SqlStore {
     operation: string,
     id: SessionId,
     ifVersion: number | undefined,
-    write: () => Promise<Written | undefined>,
+    write: () => Promise<Written | Missed | undefined>,
   ): Promise<Written> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const written = await write()
-      if (written !== undefined) return written
-      const row = await this.#engine.find(id)
+      if (written !== undefined && "version" in written) return written
+      const row = written === undefined ? await this.#engine.find(id) : written.found
       if (row === undefined || row.state === null) throw unknown(id, row)
       if (ifVersion !== undefined && ifVersion !== Number(row.version)) {
         throw new VersionConflictError("The record has changed since it was read.", { id })
@@ -290,7 +308,7 @@ export class EngineStore implements SqlStore {
   }
 }
 
-function unknown(id: SessionId, row: FoundRow | undefined): UnknownIdError {
+function unknown(id: SessionId, row: Standing | undefined): UnknownIdError {
   return new UnknownIdError({ id, gone: row && goneOf(row, row.now) })
 }
 
