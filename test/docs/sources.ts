@@ -15,6 +15,8 @@ const SOURCES: Readonly<Record<string, string>> = {
   "coatcheck/kv": "stores/kv.ts",
   "coatcheck/unstorage": "stores/unstorage.ts",
   "coatcheck/cached": "stores/cached.ts",
+  "coatcheck/context": "adapters/context.ts",
+  "coatcheck/cloudflare": "adapters/cloudflare.ts",
   "coatcheck/node": "adapters/node.ts",
   "coatcheck/testing": "testing/index.ts",
 }
