@@ -31,13 +31,23 @@ const config: KnipConfig = {
     "src/**/*.test.ts",
     "test/**/*.{test,test-d}.ts",
     "test/package/smoke.mjs",
-    "examples/*/server.ts",
-    "bench/*/{index,sweep}.ts",
+    "examples/*/{server,worker}.ts",
+    "bench/*/{index,sweep,cached}.ts",
+    // Bundled by the tests for workerd.
+    "test/runtimes/worker/index.ts",
     "scripts/{run,lock-platforms}.mjs",
   ],
   project: ["{src,test,examples,bench}/**/*.ts", "scripts/**/*.mjs", "test/**/*.mjs", "*.config.ts"],
   // Called as programs by scripts/ and the tests, never imported.
-  ignoreDependencies: ["@arethetypeswrong/cli", "bun", "deno", "oxfmt", "publint"],
+  ignoreDependencies: [
+    "@arethetypeswrong/cli",
+    "@cloudflare/workers-types",
+    "bun",
+    "deno",
+    "miniflare",
+    "oxfmt",
+    "publint",
+  ],
   ignoreExportsUsedInFile: true,
 }
 

@@ -76,7 +76,7 @@ async function otherNodeVersions({ root }) {
 const vitest = (...fixed) => tool("vitest", "run", ...fixed)
 
 /** What only a database server can put to the test. */
-const onServers = ["src/stores/mysql*.ts", "src/stores/postgres-failures.ts"]
+const onServers = ["src/stores/mysql*.ts", "src/stores/postgres-failures.ts", "src/stores/redis*.ts"]
 
 /** A machine without the servers has nothing to measure; CI has them all. */
 function storeCoverage() {
@@ -109,7 +109,9 @@ export const tasks = {
   "check:package": built(checkTarball),
   "test:types": inOrder(
     tool("tsc", "-p", "test/types/tsconfig.json"),
-    tool("tsc", "-p", "test/types/pglite/tsconfig.json"),
+    ...["pglite", "unstorage", "cloudflare", "cloudflare-kv"].map((name) =>
+      tool("tsc", "-p", `test/types/${name}/tsconfig.json`),
+    ),
   ),
   "test:file": vitest(),
   "test:unit": vitest(

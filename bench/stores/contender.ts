@@ -1,5 +1,5 @@
 import type { SessionStore } from "coatcheck"
-import { IDLE_TTL, STATE } from "./sample.ts"
+import { ABSOLUTE_TTL, IDLE_TTL, STATE, type State } from "./sample.ts"
 
 /** Whose work it is: our store's, that of the driver with a bare statement, or another store's. */
 export type Who = "ours" | "bare" | "peer"
@@ -27,16 +27,7 @@ export function ours(driver: string, store: SessionStore): Contender {
   return {
     who: "ours",
     driver,
-    create: (id, userId) =>
-      store.create(id, {
-        state: new Map(Object.entries(STATE).map(([key, value]) => [key, JSON.stringify(value)])),
-        userId,
-        label: "Firefox on Linux",
-        idleTtl: IDLE_TTL,
-        fixedTtl: null,
-        absoluteTtl: 30 * 24 * 60 * 60_000,
-        cookieKind: null,
-      }),
+    create: (id, userId) => store.create(id, newRecord(STATE, userId)),
     load: async (id) => found(await store.load(id)),
     update: (id, visits) =>
       store.update(id, { set: new Map([["visits", JSON.stringify(visits)]]), remove: new Set() }),
@@ -45,6 +36,18 @@ export function ours(driver: string, store: SessionStore): Contender {
       store.changeId(oldId, newId, { tombstone: { ttl: 600_000, grace: 30_000, privilegeChanged: false } }),
     delete: (id) => store.delete(id),
     listByUser: (userId) => store.listByUser(userId),
+  }
+}
+
+export function newRecord(state: State, userId: string | null): Parameters<SessionStore["create"]>[1] {
+  return {
+    state: new Map(Object.entries(state).map(([key, value]) => [key, JSON.stringify(value)])),
+    userId,
+    label: userId === null ? null : "Firefox on Linux",
+    idleTtl: IDLE_TTL,
+    fixedTtl: null,
+    absoluteTtl: ABSOLUTE_TTL,
+    cookieKind: null,
   }
 }
 
@@ -60,10 +63,10 @@ interface ExpressStore {
  * A store for `express-session`, which reads and writes a session as a whole. Setting it is an update of a key as well as a creation; it has no
  * index of users, and moves no session. The session written is at hand, as it is in a request that has read it.
  */
-export function peer(driver: string, store: ExpressStore): Contender {
+export function peer(driver: string, store: ExpressStore, state: State = STATE): Contender {
   const sessionWith = (visits: number): object => ({
     cookie: { originalMaxAge: IDLE_TTL, expires: new Date(Date.now() + IDLE_TTL), httpOnly: true, path: "/" },
-    ...STATE,
+    ...state,
     visits,
   })
   return {

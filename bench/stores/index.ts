@@ -1,110 +1,59 @@
 /**
- * What each operation of a store costs on a database server, beside the bare statement through the same driver and pool, and beside the stores that
- * `express-session` has there. `npm run bench:stores`, or with `-- --engine postgres|mariadb|mysql`, `--rounds 15`, `--quick`, `--cpu` for the
+ * What each operation of a store costs on a server, beside the bare statement or command through the same driver, and beside the stores that
+ * `express-session` has there. `npm run bench:stores`, or with `-- --engine postgres|mariadb|mysql|redis|valkey`, `--rounds 15`, `--quick`, `--cpu` for the
  * time of the processors, client's and server's, in the place of what a clock shows (for a machine that is busy with other things), and `--floor` for a bare table without an index on the deadline, from which nothing expired could be removed.
- * Ratios are what counts: the machine's own speed cancels out. Servers are private ones with the settings of the tests, alike for all: each
- * commit is written to the log, and the log is not flushed at each.
+ * Ratios are what counts: the machine's own speed cancels out. Servers are private ones with the settings of the tests, alike for all: SQL servers
+ * write each commit to the log, and do not flush the log at each; Redis and Valkey keep nothing on the disk.
  */
-import { parseArgs } from "node:util"
-import type { Engine } from "../../test/support/servers/server.ts"
-import { type Clock, processorClock, wallClock } from "./clocks.ts"
-import { measure } from "./measure.ts"
+import { startMariadb } from "../../test/support/servers/mariadb.ts"
+import { startMysql } from "../../test/support/servers/mysql.ts"
+import { startPostgres } from "../../test/support/servers/postgres.ts"
+import { startRedis, startValkey } from "../../test/support/servers/redis.ts"
 import { openMysql } from "./mysql.ts"
 import { openPostgres } from "./postgres.ts"
-import { mergingTable, operationTable, preparationTable } from "./report.ts"
-import { Population } from "./sample.ts"
-import { ENGINES, POOL_SIZE, type Stage } from "./stage.ts"
-import { Guests, mergingTrials, operationTrials, preparationTrial } from "./trials.ts"
+import { benchmarkRedis } from "./redis.ts"
+import { type AnyEngine, type AnyServer, print, settings } from "./settings.ts"
+import { benchmarkSql } from "./sql.ts"
+import type { SqlStage, SqlStageOptions } from "./stage.ts"
 
-const { values } = parseArgs({
-  options: {
-    engine: { type: "string", multiple: true },
-    rounds: { type: "string" },
-    quick: { type: "boolean", default: false },
-    cpu: { type: "boolean", default: false },
-    floor: { type: "boolean", default: false },
-  },
-})
-const rounds = Number(values.rounds ?? (values.quick ? 5 : 15))
-const sessions = values.quick ? 2000 : 10_000
-const roundMs = values.quick ? 500 : 1000
+interface Engine {
+  readonly name: string
+  readonly start: () => Promise<AnyServer | undefined>
+  readonly benchmark: (title: string, server: AnyServer) => Promise<void>
+}
 
-const known = Object.keys(ENGINES) as Engine[]
-const wanted = values.engine ?? known
+const ENGINES: Readonly<Record<AnyEngine, Engine>> = {
+  postgres: { name: "PostgreSQL", start: startPostgres, benchmark: sql(openPostgres) },
+  mariadb: { name: "MariaDB", start: startMariadb, benchmark: sql(openMysql) },
+  mysql: { name: "MySQL", start: startMysql, benchmark: sql(openMysql) },
+  redis: { name: "Redis", start: startRedis, benchmark: benchmarkRedis },
+  valkey: { name: "Valkey", start: startValkey, benchmark: benchmarkRedis },
+}
+
+const known = Object.keys(ENGINES) as AnyEngine[]
+const wanted = settings.engines ?? known
 const engines = known.filter((engine) => wanted.includes(engine))
 if (engines.length < wanted.length) throw new Error(`There are these engines: ${known.join(", ")}.`)
 
 print(
-  `Node ${process.version}, ${process.platform} ${process.arch}. Medians of ${rounds} interleaved rounds${values.cpu ? ", time of the processors" : ""}. `,
+  `Node ${process.version}, ${process.platform} ${process.arch}. Medians of ${settings.rounds} interleaved rounds${settings.cpu ? ", time of the processors" : ""}. `,
 )
-print(`${sessions} sessions of 1 KB, pools of ${POOL_SIZE} connections.\n`)
-for (const engine of engines) await benchmark(engine)
+print(`${settings.sessions} sessions of 1 KB.\n`)
 
-async function benchmark(engine: Engine): Promise<void> {
-  const { name, start } = ENGINES[engine]
+for (const engine of engines) {
+  const { name, start, benchmark } = ENGINES[engine]
   const server = await start()
-  if (server === undefined) return print(`\n${name}: not installed\n`)
-  const { host, port, user, password, database, version } = server
+  if (server === undefined) {
+    print(`\n${name}: not installed\n`)
+    continue
+  }
   try {
-    const open = engine === "postgres" ? openPostgres : openMysql
-    const stage = await open({
-      address: { host, port, user, password, database },
-      hasDeadlineIndex: !values.floor,
-    })
-    try {
-      await run(`${name} ${version}`, stage, values.cpu ? processorClock(server.pid) : wallClock)
-    } finally {
-      await stage.close()
-    }
+    await benchmark(`${name} ${server.version}`, server)
   } finally {
     await server.stop()
   }
 }
 
-async function run(engine: string, stage: Stage, clock: Clock): Promise<void> {
-  const population = new Population(sessions)
-  await fill(stage, population)
-  const guests = new Guests()
-  const beforeRound = async (): Promise<void> => {
-    guests.renew()
-    await stage.clear()
-  }
-  const operations = operationTrials(stage, population, guests)
-
-  const alone = await measure(operations, { concurrency: 1, rounds, roundMs, beforeRound, clock })
-  print(`\n${engine}, one at a time\n${operationTable(alone, stage.contenders)}`)
-
-  const besides = [preparationTrial(stage, population), ...mergingTrials(stage, population)]
-  const crowd = await measure([...operations, ...besides], {
-    concurrency: 32,
-    rounds,
-    roundMs,
-    beforeRound,
-    clock,
-  })
-  print(`\n${engine}, 32 at a time\n${operationTable(crowd, stage.contenders)}`)
-  print(`\n${engine}, 32 at a time, prepared or not\n${preparationTable(crowd, stage.contenders)}`)
-  print(`\n${engine}, 32 at a time, merged by the engine or here\n${mergingTable(crowd)}`)
-}
-
-/** The contenders of one kind share a table. */
-async function fill(stage: Stage, population: Population): Promise<void> {
-  const one = stage.contenders.filter(
-    ({ who }, index) => stage.contenders.findIndex((other) => other.who === who) === index,
-  )
-  for (const contender of one) {
-    let next = 0
-    const work = async (): Promise<void> => {
-      while (next < population.ids.length) {
-        const index = next++
-        await contender.create(population.ids[index] as string, population.userOf(index))
-      }
-    }
-    await Promise.all(Array.from({ length: POOL_SIZE }, work))
-  }
-  await stage.settle()
-}
-
-function print(text: string): void {
-  process.stdout.write(text)
+function sql(open: (options: SqlStageOptions) => Promise<SqlStage>): Engine["benchmark"] {
+  return (title, server) => benchmarkSql(title, server, open)
 }

@@ -5,6 +5,8 @@ export interface Subject {
   readonly name: string
   /** @param index counts the runs of a slice, from 0 */
   readonly run: (index: number) => Promise<unknown>
+  /** Done before a slice, unmeasured. */
+  readonly prepare?: (() => Promise<unknown>) | undefined
 }
 
 /** What is done in several ways, to be compared. */
@@ -80,7 +82,13 @@ async function runRound(
 }
 
 /** Microseconds by the clock from one completed run to the next, on average. */
-async function timeOf({ run }: Subject, runs: number, concurrency: number, clock: Clock): Promise<number> {
+async function timeOf(
+  { run, prepare }: Subject,
+  runs: number,
+  concurrency: number,
+  clock: Clock,
+): Promise<number> {
+  await prepare?.()
   let next = 0
   const work = async (): Promise<void> => {
     while (next < runs) await run(next++)

@@ -5,7 +5,7 @@ import mariadb from "mariadb"
 import mysql from "mysql2/promise"
 import { type Contender, found, ours, peer } from "./contender.ts"
 import { STATE } from "./sample.ts"
-import { POOL_SIZE, type Stage, type StageOptions } from "./stage.ts"
+import { POOL_SIZE, type SqlStage, type SqlStageOptions } from "./stage.ts"
 
 const NOW = "UTC_TIMESTAMP(3)"
 const END = `${NOW} + INTERVAL 30 MINUTE`
@@ -37,7 +37,7 @@ interface Row {
   readonly version: number
 }
 
-export async function openMysql({ address, hasDeadlineIndex }: StageOptions): Promise<Stage> {
+export async function openMysql({ address, hasDeadlineIndex }: SqlStageOptions): Promise<SqlStage> {
   const pool = mysql.createPool({ ...address, connectionLimit: POOL_SIZE })
   const mariadbPool = mariadb.createPool({
     ...address,

@@ -3,6 +3,9 @@
 declare module "express-session" {
   const session: { readonly Store: unknown }
   export default session
+  // connect-redis is declared in their terms.
+  export const Store: new () => object
+  export type SessionData = Record<string, unknown>
 }
 
 declare module "connect-pg-simple" {

@@ -4,7 +4,7 @@ import expressSession from "express-session"
 import pg from "pg"
 import postgres from "postgres"
 import { type Contender, found, ours, peer } from "./contender.ts"
-import { POOL_SIZE, type Stage, type StageOptions } from "./stage.ts"
+import { POOL_SIZE, type SqlStage, type SqlStageOptions } from "./stage.ts"
 import { STATE } from "./sample.ts"
 
 /**
@@ -38,7 +38,7 @@ interface Row {
   readonly version: string
 }
 
-export async function openPostgres({ address, hasDeadlineIndex }: StageOptions): Promise<Stage> {
+export async function openPostgres({ address, hasDeadlineIndex }: SqlStageOptions): Promise<SqlStage> {
   const pool = new pg.Pool({ ...address, max: POOL_SIZE })
   const sql = postgres({ ...address, max: POOL_SIZE, onnotice: () => undefined })
 

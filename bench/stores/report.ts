@@ -1,5 +1,5 @@
 import type { Contender } from "./contender.ts"
-import type { Results } from "./measure.ts"
+import type { Results, Trial } from "./measure.ts"
 import { CONTENDED, DISTINCT, nameOf, OPERATIONS, UNPREPARED } from "./trials.ts"
 
 /** One line for each operation and driver. The peer has one driver, which stands in the title. */
@@ -49,7 +49,29 @@ export function mergingTable(results: Results): string {
   return table(["", "", "ours µs", "merge µs", "CAS µs", "CAS/merge", "CAS/ours"], lines)
 }
 
-function table(titles: readonly string[], lines: readonly (readonly string[])[]): string {
+/** One line for each trial: the times of its subjects, and how they compare with that of the first. */
+export function comparisonTable(
+  results: Results,
+  trials: readonly Trial[],
+  titles: readonly string[],
+): string {
+  const lines = trials.map(({ name, subjects }) => {
+    const [base, ...rest] = subjects.map((subject) => subject.name) as [string, ...string[]]
+    return [
+      name,
+      "",
+      ...[base, ...rest].map((subject) => microseconds(results.timeOf(name, subject))),
+      ...rest.map((subject) => ratio(results.ratioOf(name, subject, base))),
+    ]
+  })
+  const [base, ...rest] = titles
+  return table(
+    ["", "", ...titles.map((each) => `${each} µs`), ...rest.map((each) => `${each}/${base}`)],
+    lines,
+  )
+}
+
+export function table(titles: readonly string[], lines: readonly (readonly string[])[]): string {
   const rows = [titles, ...lines]
   const widths = titles.map((_title, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto"
 import type { JsonValue } from "coatcheck"
 
+export type State = Readonly<Record<string, JsonValue>>
+
 /** The state of each session: about 1 KB of JSON, several keys, one of them an array of objects. */
-export const STATE: Readonly<Record<string, JsonValue>> = {
+export const STATE: State = {
   theme: "dark",
   locale: "en-GB",
   visits: 1,
@@ -19,6 +21,7 @@ export const STATE: Readonly<Record<string, JsonValue>> = {
 export const SESSIONS_PER_USER = 3
 /** For how long a session may idle, in milliseconds; nothing expires while it is measured. */
 export const IDLE_TTL: number = 30 * 60_000
+export const ABSOLUTE_TTL: number = 30 * 24 * 60 * 60_000
 
 /** As long and as random as those of a session. */
 export function newId(): string {

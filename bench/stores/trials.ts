@@ -1,7 +1,7 @@
 import type { Contender } from "./contender.ts"
 import type { Trial } from "./measure.ts"
 import { newId, type Population } from "./sample.ts"
-import type { Stage } from "./stage.ts"
+import type { SqlStage, Stage } from "./stage.ts"
 
 export const OPERATIONS = [
   "load",
@@ -72,7 +72,7 @@ export function operationTrials(stage: Stage, population: Population, guests: Gu
   }))
 }
 
-export function preparationTrial(stage: Stage, population: Population): Trial {
+export function preparationTrial(stage: SqlStage, population: Population): Trial {
   const prepared = stage.contenders.filter(({ who }) => who === "ours")
   const subjectsOf = (prefix: string, contenders: readonly Contender[]): Trial["subjects"] =>
     contenders.map((by) => ({
@@ -89,7 +89,7 @@ export function preparationTrial(stage: Stage, population: Population): Trial {
  * Merging inside the engine, by our store and by the bare statement, against the same bare row read, merged here and written if its version is
  * the same, until it is. A run is over when its change is stored.
  */
-export function mergingTrials(stage: Stage, population: Population): Trial[] {
+export function mergingTrials(stage: SqlStage, population: Population): Trial[] {
   const [store, bare] = stage.contenders as [Contender, Contender]
   let visits = 0
   const trial = (name: string, share: number, id: () => string): Trial => ({

@@ -14,12 +14,17 @@ export interface Program {
   readonly file: string
   /** Its lines have the numbers they have on the page, so that errors point there. */
   readonly source: string
-  /** `check`: its types alone. `run`: it is run to its end. `serve`: it is a server on port 3000. */
-  readonly mode: "check" | "run" | "serve"
+  /** `check`: its types alone. `worker`: the same, with the types of Workers. `run`: it is run to its end. `serve`: it is a server on port 3000. */
+  readonly mode: "check" | "worker" | "run" | "serve"
 }
 
 /** What a block of TypeScript may say behind its fence. */
-const MODES: Readonly<Record<string, Program["mode"]>> = { ts: "check", "ts run": "run", "ts serve": "serve" }
+const MODES: Readonly<Record<string, Program["mode"]>> = {
+  ts: "check",
+  "ts worker": "worker",
+  "ts run": "run",
+  "ts serve": "serve",
+}
 
 export function isTypeScript(info: string): boolean {
   return info in MODES || info === "ts continue"
@@ -64,11 +69,14 @@ export interface Server {
 export async function openWorkshop(root: string, programs: readonly Program[]): Promise<Workshop> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), "docs-")))
   await symlink(join(root, "node_modules"), join(folder, "node_modules"), "junction")
-  await mkdir(join(folder, "programs"))
-  const fileOf = ({ file }: Program): string => join(folder, "programs", file)
+  await Promise.all(["programs", "workers"].map((name) => mkdir(join(folder, name))))
+  const fileOf = ({ file, mode }: Program): string =>
+    join(folder, mode === "worker" ? "workers" : "programs", file)
   await Promise.all(programs.map((program) => writeFile(fileOf(program), program.source)))
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }))
-  await writeFile(join(folder, "tsconfig.json"), JSON.stringify(settings(root)))
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify(settings(root, "programs", "node")))
+  const workers = settings(root, "workers", "@cloudflare/workers-types")
+  await writeFile(join(folder, "tsconfig.workers.json"), JSON.stringify(workers))
   return {
     folder,
     fileOf,
@@ -78,24 +86,34 @@ export async function openWorkshop(root: string, programs: readonly Program[]): 
       return startServer(file, folder)
     },
     async typeCheck() {
-      const { code, output } = await run(join(root, "node_modules", ".bin", "tsc"), ["-p", "."], folder)
+      const tsc = join(root, "node_modules", ".bin", "tsc")
+      const checks = [
+        await run(tsc, ["-p", "."], folder),
+        await run(tsc, ["-p", "tsconfig.workers.json"], folder),
+      ]
+      const output = checks.map((check) => check.output).join("")
       const problems = new Map<string, string[]>()
       for (const line of output.split("\n")) {
-        const [, file, at, message] = /^programs[/\\](.+)\.\d+\.ts\((\d+),\d+\): (.*)$/.exec(line) ?? []
+        const [, file, at, message] =
+          /^(?:programs|workers)[/\\](.+)\.\d+\.ts\((\d+),\d+\): (.*)$/.exec(line) ?? []
         if (file === undefined) continue
         const program = programs.find(({ file: own }) => line.includes(own)) as Program
         const place = `${program.name.replace(/:\d+$/, "")}:${at}: ${message}`
         problems.set(program.name, [...(problems.get(program.name) ?? []), place])
       }
       // Problems of the sources are told by the type check of the sources.
-      if (code !== 0 && !/\(\d+,\d+\): error/.test(output)) throw new Error(`tsc failed:\n${output}`)
+      for (const check of checks) {
+        if (check.code !== 0 && !/\(\d+,\d+\): error/.test(check.output)) {
+          throw new Error(`tsc failed:\n${check.output}`)
+        }
+      }
       return problems
     },
     remove: () => rm(folder, { recursive: true, force: true }),
   }
 }
 
-function settings(root: string): object {
+function settings(root: string, folder: string, types: string): object {
   return {
     extends: join(root, "tsconfig.json"),
     compilerOptions: {
@@ -107,9 +125,10 @@ function settings(root: string): object {
       noUnusedParameters: false,
       // Examples speak of what every runtime has, `console` and `Response` included.
       lib: ["es2024"],
+      types: [types],
       pretty: false,
     },
-    include: ["programs"],
+    include: [folder],
     exclude: [],
   }
 }

@@ -11,6 +11,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   "coatcheck/sqlite": "stores/sqlite.ts",
   "coatcheck/mysql": "stores/mysql.ts",
   "coatcheck/postgres": "stores/postgres.ts",
+  "coatcheck/redis": "stores/redis.ts",
   "coatcheck/d1": "stores/d1.ts",
   "coatcheck/kv": "stores/kv.ts",
   "coatcheck/unstorage": "stores/unstorage.ts",

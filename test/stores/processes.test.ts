@@ -3,7 +3,10 @@ import { afterAll, beforeAll, expect, test } from "vitest"
 import { createSessions, type Sessions } from "coatcheck"
 import { describeOn, freshDatabase } from "../support/servers/databases.ts"
 import type { Engine } from "../support/servers/server.ts"
-import { type Client, type DatabaseFacts, mysqlDrivers, type OpenClient, postgresDrivers } from "./clients.ts"
+import type { SessionStore } from "../../src/store.ts"
+import { mysqlDrivers, type OpenClient, postgresDrivers } from "./clients.ts"
+import { describeOnRedis, openStore, portsOf, type RedisEngine } from "./redis-engines.ts"
+import type { Place } from "./session-process.ts"
 
 /** Several processes on one server: what only the database can keep apart. */
 
@@ -13,37 +16,63 @@ const KEY = "a key for tests, long enough: 32 bytes"
 const PROCESSES = 8
 const REQUESTS = 50
 
-describeProcesses("postgres", "node-postgres", postgresDrivers)
-describeProcesses("mariadb", "mysql2", mysqlDrivers)
-describeProcesses("mysql", "mysql2", mysqlDrivers)
+/** Where the processes meet, as this process sees it. */
+interface Meeting {
+  readonly store: SessionStore
+  readonly place: Place
+  close(): Promise<void>
+}
 
-function describeProcesses(
-  engine: Engine,
-  driver: string,
-  drivers: Readonly<Record<string, OpenClient>>,
-): void {
-  describeOn(engine, `${PROCESSES} processes through ${driver}`, () => {
-    let database: DatabaseFacts
-    let drop: () => Promise<void>
-    let client: Client
+describeSql("postgres", "node-postgres", postgresDrivers)
+describeSql("mariadb", "mysql2", mysqlDrivers)
+describeSql("mysql", "mysql2", mysqlDrivers)
+describeRedis("redis", "node-redis 6")
+describeRedis("cluster", "ioredis 5")
+
+function describeSql(engine: Engine, driver: string, drivers: Readonly<Record<string, OpenClient>>): void {
+  describeOn(
+    engine,
+    `${PROCESSES} processes through ${driver}`,
+    processesAt(async () => {
+      const { drop, ...database } = await freshDatabase(engine)
+      const client = await (drivers[driver] as OpenClient)(database)
+      const store = client.store()
+      await store.migrate()
+      const close = async (): Promise<void> => {
+        await client.close()
+        await drop()
+      }
+      return { store, place: { driver, database }, close }
+    }),
+  )
+}
+
+function describeRedis(engine: RedisEngine, driver: string): void {
+  describeOnRedis(
+    engine,
+    `${PROCESSES} processes through ${driver}`,
+    processesAt(async () => {
+      const { store, client, prefix } = await openStore(engine, driver)
+      return { store, place: { driver, ports: portsOf(engine), prefix }, close: () => client.close() }
+    }),
+  )
+}
+
+function processesAt(meet: () => Promise<Meeting>): () => void {
+  return () => {
+    let meeting: Meeting
     let sessions: Sessions
 
     beforeAll(async () => {
-      ;({ drop, ...database } = await freshDatabase(engine))
-      client = await (drivers[driver] as OpenClient)(database)
-      const store = client.store()
-      await store.migrate()
-      sessions = createSessions({ keys: [KEY], store })
+      meeting = await meet()
+      sessions = createSessions({ keys: [KEY], store: meeting.store })
     })
-    afterAll(async () => {
-      await client.close()
-      await drop()
-    })
+    afterAll(() => meeting.close())
 
     /** Runs one process each, and gives how many requests each has done. */
     function runAll(cookie: string, requests: number): Promise<number[]> {
       const names = Array.from({ length: PROCESSES }, (_, index) => String(index))
-      const task = { driver, database, key: KEY, cookie, requests }
+      const task = { place: meeting.place, key: KEY, cookie, requests }
       return Promise.all(names.map((name) => run(JSON.stringify({ ...task, name }))))
     }
 
@@ -74,7 +103,7 @@ function describeProcesses(
       expect(await sessions.listByUser("ann")).toEqual([])
       expect(await sessions.open(cookie).keys()).toEqual([])
     })
-  })
+  }
 }
 
 /** How many requests the process has done. */

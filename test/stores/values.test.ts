@@ -4,10 +4,11 @@ import { memoryStore } from "coatcheck/memory"
 import type { SqlStore } from "../../src/stores/shared-sql.ts"
 import { freshId, newRecord, texts } from "../../src/testing/conformance/kit.ts"
 import type { JsonValue } from "../../src/json.ts"
-import type { Change } from "../../src/store.ts"
+import type { Change, SessionStore } from "../../src/store.ts"
 import { describeOn, freshDatabase } from "../support/servers/databases.ts"
 import type { Engine } from "../support/servers/server.ts"
 import { type Client, mysqlDrivers, openPGlite, type OpenClient, postgresDrivers } from "./clients.ts"
+import { describeOnRedis, type Opened, openStore, type RedisEngine } from "./redis-engines.ts"
 
 /** G10 on engines that have opinions about JSON: what random changes leave is what they leave in memory. */
 
@@ -124,7 +125,7 @@ function nested(depth: number): JsonValue {
   return inner
 }
 
-function behavesLikeMemory(store: () => SqlStore): void {
+function behavesLikeMemory(store: () => SessionStore): void {
   test("what random changes leave is what they leave in memory", { timeout: 300_000 }, async () => {
     const changes = fc.array(change, { minLength: 1, maxLength: 5 })
     const state = fc.uniqueArray(fc.tuple(key, value), { selector: ([name]) => name, maxLength: 5 })
@@ -164,6 +165,11 @@ describeValues("mariadb", mysqlDrivers["mysql2"] as OpenClient)
 describeValues("mysql", mysqlDrivers["mysql2"] as OpenClient)
 describeValues("mysql", mysqlDrivers["mariadb"] as OpenClient)
 
+describeRedisValues("redis", "node-redis 6")
+describeRedisValues("redis", "ioredis 5")
+describeRedisValues("valkey", "node-redis 6")
+describeRedisValues("cluster", "ioredis 5")
+
 describe("PGlite", () => {
   let client: Client
   let store: SqlStore
@@ -193,5 +199,16 @@ function describeValues(engine: Engine, open: OpenClient): void {
       await drop()
     })
     behavesLikeMemory(() => store)
+  })
+}
+
+function describeRedisValues(engine: RedisEngine, driver: string): void {
+  describeOnRedis(engine, `values through ${driver}`, () => {
+    let opened: Opened
+    beforeAll(async () => {
+      opened = await openStore(engine, driver)
+    })
+    afterAll(() => opened.client.close())
+    behavesLikeMemory(() => opened.store)
   })
 }

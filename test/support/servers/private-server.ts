@@ -4,11 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { dropFolder } from "./belongings.ts"
 import { type Command, launch, tailOf } from "./commands.ts"
 import { isRunning, killFamilies } from "./processes.ts"
-import type { Address, DatabaseServer, Engine } from "./server.ts"
+import type { Address, DatabaseServer, Engine, KeyValueEngine } from "./server.ts"
 
 /** What sets one engine apart from another. */
-export interface Blueprint {
-  readonly engine: Engine
+export interface Blueprint<E extends Engine | KeyValueEngine = Engine> {
+  readonly engine: E
   readonly address: Address
   readonly folder: string
   /** Writes the data folder. */
@@ -24,7 +24,9 @@ export interface Blueprint {
 const patience = 60_000
 
 /** Makes the server of the blueprint and waits until it answers queries. */
-export async function startServer(blueprint: Blueprint): Promise<DatabaseServer> {
+export async function startServer<E extends Engine | KeyValueEngine>(
+  blueprint: Blueprint<E>,
+): Promise<DatabaseServer<E>> {
   try {
     await blueprint.initialize()
     const server = new PrivateServer(blueprint)
@@ -36,8 +38,8 @@ export async function startServer(blueprint: Blueprint): Promise<DatabaseServer>
   }
 }
 
-class PrivateServer implements DatabaseServer {
-  readonly engine: Engine
+class PrivateServer<E extends Engine | KeyValueEngine> implements DatabaseServer<E> {
+  readonly engine: E
   readonly host: "127.0.0.1" = "127.0.0.1"
   readonly port: number
   readonly user: string
@@ -45,11 +47,11 @@ class PrivateServer implements DatabaseServer {
   readonly database: string
   readonly folder: string
   version = ""
-  readonly #blueprint: Blueprint
+  readonly #blueprint: Blueprint<E>
   #child: ChildProcess | undefined
   #pid = 0
 
-  constructor(blueprint: Blueprint) {
+  constructor(blueprint: Blueprint<E>) {
     this.#blueprint = blueprint
     this.engine = blueprint.engine
     this.port = blueprint.address.port

@@ -1,6 +1,7 @@
 /** A private database server, and how it is asked for. */
 
 export type Engine = "postgres" | "mariadb" | "mysql"
+export type KeyValueEngine = "redis" | "valkey"
 
 export interface ServerOptions {
   /** Settings of the server by name; they win over those that the harness chooses. */
@@ -18,8 +19,8 @@ export interface Address {
   readonly database: string
 }
 
-export interface DatabaseServer extends Address {
-  readonly engine: Engine
+export interface DatabaseServer<E extends Engine | KeyValueEngine = Engine> extends Address {
+  readonly engine: E
   readonly version: string
   /** The process that listens; another one after `start`. */
   readonly pid: number

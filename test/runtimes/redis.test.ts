@@ -1,0 +1,44 @@
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { requireProgram } from "../support/programs.ts"
+import { startRedis } from "../support/servers/redis.ts"
+import type { DatabaseServer, KeyValueEngine } from "../support/servers/server.ts"
+
+const script = new URL("redis.ts", import.meta.url).pathname
+const root = new URL("../../", import.meta.url).pathname
+
+const runtimes: Record<string, { input: readonly string[]; drivers: readonly string[] }> = {
+  bun: { input: ["run"], drivers: ["bun", "node-redis", "ioredis"] },
+  deno: { input: ["run", "--allow-all", "--no-lock", "--quiet"], drivers: ["node-redis", "ioredis"] },
+}
+
+const hasRedis = requireProgram("redis-server", ["/usr/bin/redis-server"]) !== undefined
+
+/** The store on the clients that other runtimes have. The package must have been built. */
+describe.skipIf(!hasRedis)("redisStore on other runtimes", () => {
+  let server: DatabaseServer<KeyValueEngine>
+
+  beforeAll(async () => {
+    server = (await startRedis()) as DatabaseServer<KeyValueEngine>
+  })
+  afterAll(() => server.stop())
+
+  for (const [runtime, { input, drivers }] of Object.entries(runtimes)) {
+    const program = requireProgram(runtime, [`${root}node_modules/.bin/${runtime}`])
+    for (const driver of drivers) {
+      test
+        .skipIf(program === undefined)
+        .concurrent(`keeps the store contract on ${runtime} through ${driver}`, async () => {
+          const args = [...input, script, driver, String(server.port)]
+          const { stdout } = await promisify(execFile)(program as string, args, {
+            cwd: root,
+            timeout: 100_000,
+          })
+          const result = JSON.parse(stdout) as { passed: number; failed: string[] }
+          expect(result.failed).toEqual([])
+          expect(result.passed).toBeGreaterThan(190)
+        })
+    }
+  }
+})

@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterAll, beforeAll, describe, inject, test } from "vitest"
+import { redisStore } from "coatcheck/redis"
+import { storeConformance, type StoreHarness } from "coatcheck/testing"
+import { command } from "../support/servers/redis.ts"
+import type { Client } from "./redis-clients.ts"
+
+/** Runs the store's laws with two clients. `ports` are those of a server, or of a cluster's nodes; `added` is what the client itself puts before each key. */
+export function describeRedisLaws(
+  title: string,
+  ports: readonly number[] | null,
+  open: (ports: readonly number[]) => Promise<Client>,
+  prefix = "session:",
+  added = "",
+): void {
+  const isMissing = ports === null
+  describe.skipIf(isMissing)(
+    `${title}${isMissing ? " (its program is missing here)" : ""}`,
+    { concurrent: true },
+    () => {
+      let clients: [Client, Client]
+
+      beforeAll(async () => {
+        clients = [await open(ports as readonly number[]), await open(ports as readonly number[])]
+      })
+      afterAll(async () => {
+        await Promise.all(clients.map((client) => client.close()))
+      })
+
+      const harness = (): StoreHarness => harnessOf(clients, ports as readonly number[], prefix, added)
+      for (const law of storeConformance(harness, { precise: false })) test.concurrent(law.name, law.run)
+    },
+  )
+}
+
+/** Runs all laws within one test, and says which are broken. */
+export async function brokenLaws(
+  clients: readonly [Client, Client],
+  ports: readonly number[],
+  prefix: string,
+): Promise<{ count: number; broken: string[] }> {
+  const laws = storeConformance(() => harnessOf(clients, ports, prefix), { precise: false })
+  const broken: string[] = []
+  const rest = [...laws]
+  const work = async (): Promise<void> => {
+    for (let law = rest.shift(); law !== undefined; law = rest.shift()) {
+      const { name, run } = law
+      await run().catch((error: unknown) => broken.push(`${name}: ${String(error)}`))
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  return { count: laws.length, broken }
+}
+
+const AT_ONCE = 40
+
+function harnessOf(
+  [first, second]: readonly [Client, Client],
+  ports: readonly number[],
+  prefix: string,
+  added = "",
+): StoreHarness {
+  return {
+    store: redisStore(first.client, { prefix }),
+    precise: false,
+    expiresByItself: true,
+    advance: (milliseconds) => sleep(milliseconds),
+    connect: async () => redisStore(second.client, { prefix }),
+    corrupt: (id) => corrupt(ports, added + prefix + id),
+    close: () => undefined,
+  }
+}
+
+/** Puts what is no state behind the head of a record, on whichever node has it. */
+async function corrupt(ports: readonly number[], key: string): Promise<void> {
+  const script = `
+    local record = redis.call('GET', KEYS[1])
+    local _, stop = string.find(record, '^[^\\n]*\\n[^\\n]*\\n[^\\n]*\\n')
+    return redis.call('SET', KEYS[1], string.sub(record, 1, stop) .. '[1]', 'KEEPTTL')`
+  const results = await Promise.allSettled(ports.map((port) => command(port, ["EVAL", script, "1", key])))
+  if (results.every((result) => result.status === "rejected")) throw new Error("No node has the record.")
+}
+
+export function portsOf(engine: "redis" | "valkey"): number[] | null {
+  const server = inject("servers")[engine]
+  return server === null ? null : [server.port]
+}
