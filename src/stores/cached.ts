@@ -30,6 +30,9 @@ export interface CachedStoreOptions {
   readonly clock?: (() => number) | undefined
 }
 
+/** By how many milliseconds the clocks of servers may be apart. */
+const CLOCK_TOLERANCE = 60_000
+
 /**
  * Puts a cache in front of a store. Loads may be answered by the cache, with what was true at most `staleness` ago; `load` with `fresh`, and
  * everything that writes, goes to the authority, which alone decides. So a session that was revoked may be read for `staleness`, and never written.
@@ -67,7 +70,8 @@ export function cachedStore(
     invalidation,
     onCacheError,
     clock,
-    clockTolerance: 0,
+    // Another server, whose clock is ahead, may have put back what this one has changed.
+    clockTolerance: cache.shared ? CLOCK_TOLERANCE : 0,
     joins: !isWorker(),
     settle: () => undefined,
   })

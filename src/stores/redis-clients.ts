@@ -30,7 +30,7 @@ export type RedisClient = NodeRedisClient | IoredisClient | BunRedisClient
 /** One script, and one round trip. */
 export interface Connection {
   run(script: Script, keys: readonly string[], values: readonly string[]): Promise<Reply>
-  /** What stands under a key, or null; undefined where such a read might be sent to a replica, which scripts never are. */
+  /** What stands under a key, or null; undefined where such a read might be answered by a replica or a cache, which scripts never are. */
   readonly get: ((key: string) => Promise<unknown>) | undefined
   /** Whether keys stand on several nodes. */
   readonly isCluster: boolean
@@ -56,19 +56,23 @@ export function connectionOf(client: RedisClient): Connection {
 function nodeRedis(client: NodeRedisClient): Connection {
   const isCluster = "nodeByAddress" in client
   const isSentinel = "getMasterNode" in client
+  // A cache in the client would be asked in the place of the engine, and go on for a while with what has ended.
+  const isCached = (client as { clientSideCache?: unknown }).clientSideCache !== undefined
   return {
     run: byDigest(
       (digest, keys, values) => client.evalSha(digest, { keys, arguments: values }),
       (text, keys, values) => client.eval(text, { keys, arguments: values }),
     ),
-    get: isCluster || isSentinel ? undefined : (key) => client.get(key),
+    get: isCluster || isSentinel || isCached ? undefined : (key) => client.get(key),
     isCluster,
     sendsAgain: isSentinel,
   }
 }
 
 function ioredis(client: IoredisClient): Connection {
-  const { autoResendUnfulfilledCommands } = client.options as { autoResendUnfulfilledCommands?: boolean }
+  const { autoResendUnfulfilledCommands } = (client.options ?? {}) as {
+    autoResendUnfulfilledCommands?: boolean
+  }
   return {
     run: byDigest(
       (digest, keys, values) => client.call("evalsha", [digest, String(keys.length), ...keys, ...values]),

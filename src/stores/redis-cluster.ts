@@ -119,9 +119,14 @@ export class ClusterStore implements SessionStore {
     else {
       const ttl = user.absoluteTtl ?? absoluteTtlOf(await this.#live(id, "update"))
       reply = await this.#joined(name, id, ttl, write)
+      // Once more, for whoever has unbound it just before may have taken it out in the meantime.
+      await this.#join("update", name, id, ttl)
     }
     const before = textOf(reply[3])
     if (before !== name) await this.#leave(before, id)
+    // Somebody may have bound it to that user again, and entered it before it was taken out.
+    const again = before === "null" || before === name ? undefined : await this.#look("update", id, before)
+    if (again !== undefined) await this.#join("update", before, id, absoluteTtlOf(again))
     return written(reply)
   }
 
@@ -197,13 +202,22 @@ export class ClusterStore implements SessionStore {
     const ttl = tombstone === undefined ? "" : milliseconds(tombstone.ttl)
     const entries = await this.#entries("deleteByUser", user)
     const family = except === undefined ? "" : await this.#familyOf(except)
-    const ended = await abreast(entries.ids, async (id) => {
+    const failures: unknown[] = []
+    const endOne = async (id: SessionId): Promise<boolean> => {
       // By way of its moves, for it may have moved since the index was read. Under a name of its own, for the place it has moved to may stand in the index as well.
       const values = [ttl, this.#caller.name(), user, family]
       const { reply, last } = await this.#end("deleteByUser", id, values, true)
       if (word(reply) === "c") done(reply, last)
       return isDone(reply)
-    })
+    }
+    // One whose node is away keeps the others from nothing.
+    const ended = await abreast(entries.ids, (id) =>
+      endOne(id).catch((error: unknown) => {
+        failures.push(error)
+        return false
+      }),
+    )
+    if (failures.length > 0) throw failures[0]
     const alive = await abreast(entries.ids, (id, index) =>
       ended[index] ? undefined : this.#look("deleteByUser", id, user),
     )
@@ -291,15 +305,18 @@ export class ClusterStore implements SessionStore {
 
   /** Enters a session into the index before it is made the user's. */
   async #joined(user: string, id: SessionId, ttl: number, make: () => Promise<Reply>): Promise<Reply> {
-    const index = [this.#caller.index(user)]
-    // The session is made a little later, and by another node's clock.
-    const values = [id, milliseconds(ttl + HEADSTART)]
     const startedAt = performance.now()
-    const oldest = await this.#caller.run("create", JOIN, index, values)
+    const oldest = await this.#join("create", user, id, ttl)
     const [reply] = await Promise.all([make(), this.#tendOldest(user, oldest)])
     // So late that the entry may have been taken for a dead one.
-    if (performance.now() - startedAt > HEADSTART / 2) await this.#caller.run("create", JOIN, index, values)
+    if (performance.now() - startedAt > HEADSTART / 2) await this.#join("create", user, id, ttl)
     return reply
+  }
+
+  /** @returns the entries that have not been looked at for longest. */
+  #join(operation: string, user: string, id: SessionId, ttl: number): Promise<Reply> {
+    // The session is made a little later, and by another node's clock.
+    return this.#caller.run(operation, JOIN, [this.#caller.index(user)], [id, milliseconds(ttl + HEADSTART)])
   }
 
   async #leave(user: string, id: SessionId): Promise<void> {

@@ -36,6 +36,11 @@ const CODES: Readonly<Record<string, string | undefined>> = {
 
 /** What Redis, Valkey, node-redis, ioredis and Bun have been seen to say. The first that fits. */
 const MESSAGES: readonly (readonly [RegExp, string])[] = [
+  [
+    // What comes behind it, such as MOVED, is only the last of several failures.
+    /cluster redirections/i,
+    "the session's node of the cluster did not take this, so it is not known whether it was carried out; see that it runs",
+  ],
   [/\bOOM\b/, "the engine is at maxmemory and may evict nothing (maxmemory-policy); give it more memory"],
   [/\bREADONLY\b/, READ_ONLY],
   [
@@ -43,9 +48,10 @@ const MESSAGES: readonly (readonly [RegExp, string])[] = [
     /\bNOPERM\b|\b(?:user executing the|ACL failure in) script\b/,
     "the engine's user may not do this; give it the commands and keys that the store's documentation lists",
   ],
-  [/\b(?:NOAUTH|WRONGPASS)\b/, REFUSED],
+  // The last is said of a command with many or long words before the password.
+  [/\b(?:NOAUTH|WRONGPASS)\b|unauthenticated/, REFUSED],
   [/\b(?:MOVED|CROSSSLOT)\b/, "this is a node of a cluster; give the store a client of the cluster"],
-  [/\bMISCONF\b/, "the engine cannot write its snapshot to the disk, so it refuses writes; see its log"],
+  [/\bMISCONF\b/, "the engine cannot write to its disk, so it refuses writes; see its log"],
   [/\bNOREPLICAS\b/, "too few replicas follow the engine (min-replicas-to-write), so it refuses writes"],
   [
     /\b(?:LOADING|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b/,
@@ -57,17 +63,27 @@ const MESSAGES: readonly (readonly [RegExp, string])[] = [
     /unknown (?:redis )?command|syntax error/i,
     "the engine is older than Redis 6.2, or leaves out what the store needs",
   ],
-  [/waiting for a client/, POOL_IS_FULL],
   [
-    /command timed out/i,
-    "the client waited no longer (commandTimeout), so it is not known whether this was carried out",
+    // A script stops at what is no number.
+    /attempt to |number expected|invalid expire time/,
+    "a stored session is not as coatcheck writes it",
+  ],
+  [/max number of clients/, "the engine has no connection left (maxclients); lower the pools' sizes"],
+  [/waiting for a client/, POOL_IS_FULL],
+  [/queue is full/, "too many commands wait in the client (commandsQueueMaxLength)"],
+  [
+    /command timed out|socket timeout/i,
+    "the client waited no longer (commandTimeout, socketTimeout), so it is not known whether this was carried out",
   ],
   [
-    /max retries per request|client is offline|offline ?queue|(?:startup|root) nodes|of the sentinels|connection timeout/i,
+    // Nothing is what node-redis says of a command that has waited for a connection for five seconds.
+    /^$|max retries per request|client is offline|offline ?queue|(?:startup|root) nodes|of the sentinels|connection timeout/i,
     UNREACHABLE,
   ],
-  // What comes behind it is only the last of several failures.
-  [/cluster redirections/i, CONNECTION_LOST],
-  [/client is closed|connection is closed|connection has failed|cluster is disconnect/i, CLIENT_HAS_ENDED],
+  [
+    // The last is what a cluster of node-redis 5 stumbles over.
+    /client is closed|connection is closed|connection has failed|cluster is disconnect|reading 'master'/i,
+    CLIENT_HAS_ENDED,
+  ],
   [/socket closed|connection closed?\b|disconnect/i, CONNECTION_LOST],
 ]

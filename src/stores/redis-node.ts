@@ -110,12 +110,13 @@ export class NodeStore implements SessionStore {
     const user = JSON.stringify(userId)
     const keys = [this.#caller.index(user), this.#caller.key("")]
     const summaries: SessionSummary[] = []
-    let looked = WINDOW
-    while (looked === WINDOW) {
-      const reply = await this.#caller.run("listByUser", LIST, keys, [user, String(summaries.length)])
-      looked = Number(reply[1])
-      summaries.push(...summariesIn(reply))
-    }
+    let rest: string[] = []
+    do {
+      const reply = await this.#caller.run("listByUser", LIST, keys, [user, ...rest.slice(0, WINDOW)])
+      const others = Number(reply[1])
+      rest = rest.length === 0 ? reply.slice(2, 2 + others).map(textOf) : rest.slice(WINDOW)
+      summaries.push(...summariesIn(Number(reply[0]), reply.slice(2 + others)))
+    } while (rest.length > 0)
     return latestFirst(summaries)
   }
 
@@ -183,12 +184,11 @@ export function latestFirst(summaries: SessionSummary[]): SessionSummary[] {
   return summaries.sort((one, other) => other.lastSeenAt.getTime() - one.lastSeenAt.getTime())
 }
 
-/** From `[now, looked, id, record, …]`. */
-function summariesIn(reply: Reply): SessionSummary[] {
-  const now = Number(reply[0])
+/** From `[id, record, …]`. */
+function summariesIn(now: number, cells: Reply): SessionSummary[] {
   const summaries: SessionSummary[] = []
-  for (let index = 2; index < reply.length; index += 2) {
-    summaries.push(summaryOf(textOf(reply[index]), { now, text: textOf(reply[index + 1]) }))
+  for (let index = 0; index < cells.length; index += 2) {
+    summaries.push(summaryOf(textOf(cells[index]), { now, text: textOf(cells[index + 1]) }))
   }
   return summaries
 }

@@ -38,44 +38,46 @@ export function liveRecord(id: SessionId, { now, text }: Found): SessionRecord |
   const writes = text.indexOf("\n", label + 1)
   const state = parseState(STORE, id, `{${text.slice(writes + 1)}}`)
   const kind = text[HEAD.kind] as string
-  const times = {
-    createdAt: new Date(number(text, HEAD.createdAt)),
-    lastSeenAt: new Date(number(text, HEAD.lastSeenAt)),
-    absoluteExpiresIn: number(text, HEAD.absoluteEnd) - now,
-    expiresIn: deadline - now,
-  }
-  const { createdAt, lastSeenAt, absoluteExpiresIn, expiresIn } = times
-  // A time that is none makes the sum none.
-  const sum = createdAt.getTime() + lastSeenAt.getTime() + absoluteExpiresIn + expiresIn
-  if (writes === -1 || Number.isNaN(sum) || !(kind in KINDS)) throw notAsWritten(id)
+  const version = number(text, HEAD.version)
+  const createdAt = number(text, HEAD.createdAt)
+  const lastSeenAt = number(text, HEAD.lastSeenAt)
+  const absoluteEnd = number(text, HEAD.absoluteEnd)
   const signedInAt = numberOrNull(text, HEAD.signedInAt)
+  const idleTtl = numberOrNull(text, HEAD.idleTtl)
   const fixedEnd = numberOrNull(text, HEAD.fixedEnd)
+  // A number that is none makes the sum none.
+  const sum = version + createdAt + lastSeenAt + absoluteEnd + deadline
+  const rest = (signedInAt ?? 0) + (idleTtl ?? 0) + (fixedEnd ?? 0)
+  if (writes === -1 || Number.isNaN(sum + rest) || !(kind in KINDS)) throw notAsWritten(id)
   return {
     state,
-    version: number(text, HEAD.version),
+    version,
     userId: parseName(id, text.slice(HEAD.lines, user)),
     label: parseName(id, text.slice(user + 1, label)),
-    createdAt,
+    createdAt: new Date(createdAt),
     signedInAt: signedInAt === null ? null : new Date(signedInAt),
-    lastSeenAt,
-    idleTtl: numberOrNull(text, HEAD.idleTtl),
+    lastSeenAt: new Date(lastSeenAt),
+    idleTtl,
     fixedExpiresIn: fixedEnd === null ? null : fixedEnd - now,
     cookieKind: KINDS[kind] as CookieKind | null,
-    expiresIn,
-    absoluteExpiresIn,
+    expiresIn: deadline - now,
+    absoluteExpiresIn: absoluteEnd - now,
   }
 }
 
 /** What a record that was read up to its label says. */
 export function summaryOf(id: SessionId, { text }: Found): SessionSummary {
   const user = text.indexOf("\n", HEAD.lines)
+  const createdAt = number(text, HEAD.createdAt)
+  const lastSeenAt = number(text, HEAD.lastSeenAt)
   const signedInAt = numberOrNull(text, HEAD.signedInAt)
+  if (Number.isNaN(createdAt + lastSeenAt + (signedInAt ?? 0))) throw notAsWritten(id)
   return {
     id,
     label: parseName(id, text.slice(user + 1, text.indexOf("\n", user + 1))),
-    createdAt: new Date(number(text, HEAD.createdAt)),
+    createdAt: new Date(createdAt),
     signedInAt: signedInAt === null ? null : new Date(signedInAt),
-    lastSeenAt: new Date(number(text, HEAD.lastSeenAt)),
+    lastSeenAt: new Date(lastSeenAt),
     expiresAt: new Date(number(text, HEAD.deadline)),
   }
 }
@@ -110,9 +112,11 @@ export function goneOf(id: SessionId, { now, text }: Found): Gone | undefined {
     case "E":
       return { ended: true }
     case "M": {
-      const graceEnd = Number(text.slice(1, 1 + DIGITS))
+      const graceEnd = number(text, 1)
+      const movedTo = text.slice(DIGITS + 2)
+      if (Number.isNaN(graceEnd) || movedTo === "") throw notAsWritten(id)
       return {
-        movedTo: text.slice(DIGITS + 2),
+        movedTo,
         graceExpiresIn: Math.max(0, graceEnd - now),
         privilegeChanged: text[DIGITS + 1] === "1",
       }

@@ -10,7 +10,7 @@
  * - `P` a session that is about to move here, in a cluster: the old id, a line break, and what it will be.
  *
  * A user's sessions stand in a sorted set, by the time at which they were last seen to be alive. It may hold more than the live ones,
- * never less: whoever reads it looks at the sessions themselves, and each sign-in looks after the four entries that were looked at least recently.
+ * never less, so it is written first: whoever reads it looks at the sessions themselves, and each sign-in looks after the four entries that were looked at least recently.
  * On one node each write of a session enters it again if need be: an engine that evicts keys may have taken the set, which is used less often.
  */
 export class Script {
@@ -76,6 +76,19 @@ local function of_user(record, user)
   return sub(record, ${HEAD.lines + 1}, ${HEAD.lines + 1} + #user) == user .. '\\n'
 end`
 
+/**
+ * Writes over a key, though the engine be out of memory: it refuses a script that begins with a `SET`, but not one that has deleted. Not
+ * the other way round: on a node that hands its slot over, what has been deleted cannot be written any more.
+ */
+const OVERWRITING = `
+local function refused(reply) return type(reply) == 'table' and reply.err and find(reply.err, 'OOM', 1, true) end
+local function overwrite(key, text, option, time)
+  local reply = redis.pcall('SET', key, text, option, time)
+  if type(reply) ~= 'table' or not reply.err then return end
+  if refused(reply) then redis.call('DEL', key) end
+  redis.call('SET', key, text, option, time)
+end`
+
 const BUILDING = `
 local function fifteen(value) return value and format('%015d', value) or NONE end
 local function deadline_of(idle, fixed, absolute)
@@ -115,8 +128,8 @@ local function stay(prefix, user, id, absolute)
   end
 end`
 
-/** How many letters of the latest writes a session remembers: those of about sixteen. */
-const WRITES_LENGTH = 480
+/** How many letters of the latest writes a session remembers: those of about a hundred and sixty. */
+const WRITES_LENGTH = 4800
 
 /**
  * How a change is laid out from `ARGV[at]` on is said where `changeValues` writes it. Most of an update's time goes into strings, so what
@@ -240,10 +253,10 @@ end
 local user, idle, fixed, absolute = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), now + ARGV[7]
 fixed = fixed and now + fixed
 local deadline = deadline_of(idle, fixed, absolute)
+if KEYS[2] and user ~= 'null' then join(KEYS[2], user, sub(KEYS[1], #KEYS[2] + 1), absolute) end
 keep(KEYS[1], 'S' .. fifteen(1) .. fifteen(now) .. fifteen(now) .. fifteen(deadline) .. fifteen(absolute) ..
   fifteen(user ~= 'null' and now) .. fifteen(idle) .. fifteen(fixed) .. ARGV[6] .. ARGV[1] ..
   user .. '\\n' .. ARGV[3] .. '\\n\\n' .. ARGV[8], deadline)
-if KEYS[2] and user ~= 'null' then join(KEYS[2], user, sub(KEYS[1], #KEYS[2] + 1), absolute) end
 return {'+'}`,
 )
 
@@ -265,14 +278,12 @@ if done then return {'+', done, number(found, ${HEAD.deadline}) - now, before} e
 if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= number(found, ${HEAD.version}) then return {'v'} end
 local record, version, deadline, user, absolute = changed(found, 1, '', before, label, writes, state)
 if not record then return {'c'} end
-keep(KEYS[1], record, deadline)
-if KEYS[2] then
-  local id = sub(KEYS[1], #KEYS[2] + 1)
-  if user ~= before then leave(KEYS[2], before, id) end
-  if user ~= 'null' then
-    if ARGV[3] == '' or ARGV[5] == '' then stay(KEYS[2], user, id, absolute) else join(KEYS[2], user, id, absolute) end
-  end
+local id = KEYS[2] and sub(KEYS[1], #KEYS[2] + 1)
+if id and user ~= 'null' then
+  if ARGV[3] == '' or ARGV[5] == '' then stay(KEYS[2], user, id, absolute) else join(KEYS[2], user, id, absolute) end
 end
+keep(KEYS[1], record, deadline)
+if id and user ~= before then leave(KEYS[2], before, id) end
 return {'+', version, deadline - now, before}`,
 )
 
@@ -286,8 +297,6 @@ local head = redis.call('GETRANGE', KEYS[1], '0', '${HEAD.lines + 63}')
 if not live(head) then return {'-', now, redis.call('GET', KEYS[1]) or ''} end
 local deadline = deadline_of(number(head, ${HEAD.idleTtl}), number(head, ${HEAD.fixedEnd}), number(head, ${HEAD.absoluteEnd}))
 local seen = math.max(number(head, ${HEAD.lastSeenAt}), now)
-redis.call('SETRANGE', KEYS[1], '${HEAD.lastSeenAt}', format('%015d%015d', seen, deadline))
-redis.call('PEXPIREAT', KEYS[1], format('%d', deadline))
 if KEYS[2] and string.byte(head, ${HEAD.lines + 1}) == 34 then
   local stop = find(head, '\\n', ${HEAD.lines + 1}, true)
   if not stop then
@@ -296,6 +305,8 @@ if KEYS[2] and string.byte(head, ${HEAD.lines + 1}) == 34 then
   end
   stay(KEYS[2], sub(head, ${HEAD.lines + 1}, stop - 1), sub(KEYS[1], #KEYS[2] + 1), number(head, ${HEAD.absoluteEnd}))
 end
+redis.call('SETRANGE', KEYS[1], '${HEAD.lastSeenAt}', format('%015d%015d', seen, deadline))
+redis.call('PEXPIREAT', KEYS[1], format('%d', deadline))
 return {'+', number(head, ${HEAD.version}), deadline - now}`,
 )
 
@@ -306,6 +317,7 @@ export const MOVE: Script = new Script(
   BUILDING,
   INDEX,
   CHANGING,
+  OVERWRITING,
   `
 local found = redis.call('GET', KEYS[1])
 local from, to = sub(KEYS[1], #KEYS[3] + 1), sub(KEYS[2], #KEYS[3] + 1)
@@ -324,9 +336,11 @@ if taken and (string.byte(taken) ~= 83 or live(taken)) then return {'d'} end
 local before, label, writes, state = lines(found)
 local record, version, deadline, user, absolute = changed(found, 5, ARGV[4], before, label, writes, state)
 if not record then return {'c'} end
+-- It writes what is there, only to see whether it may write: a sign-out must be possible without memory.
+if refused(redis.pcall('SETRANGE', KEYS[1], 0, 'S')) then redis.call('DEL', KEYS[1]) end
+if user ~= 'null' then join(KEYS[3], user, to, absolute) end
 keep(KEYS[2], record, deadline)
 redis.call('SET', KEYS[1], 'M' .. fifteen(now + ARGV[2]) .. ARGV[3] .. to, 'PX', ARGV[1])
-if user ~= 'null' then join(KEYS[3], user, to, absolute) end
 leave(KEYS[3], before, from)
 return {'+', version, deadline - now}`,
 )
@@ -339,6 +353,7 @@ return {'+', version, deadline - now}`,
 export const END: Script = new Script(
   BASICS,
   LINES,
+  OVERWRITING,
   `
 local key, seen = KEYS[1], {}
 while true do
@@ -347,8 +362,7 @@ while true do
     local user = lines(found) or 'null'
     if ARGV[3] ~= '' and user ~= ARGV[3] then return {'o'} end
     if ARGV[4] ~= '' and sub(found, ${HEAD.family + 1}, ${HEAD.lines}) == ARGV[4] then return {'o'} end
-    redis.call('DEL', key)
-    if ARGV[1] ~= '' then redis.call('SET', key, 'E' .. ARGV[2], 'PX', ARGV[1]) end
+    if ARGV[1] == '' then redis.call('DEL', key) else overwrite(key, 'E' .. ARGV[2], 'PX', ARGV[1]) end
     if KEYS[2] and user ~= 'null' then redis.call('ZREM', KEYS[2] .. 'user:' .. user, sub(key, #KEYS[2] + 1)) end
     return {'+', user}
   end
@@ -365,19 +379,26 @@ end`,
 /** How many of a user's sessions one script looks at. */
 export const WINDOW = 500
 
-/** KEYS: index, prefix. ARGV: user, from which rank on. Drops what is no live session of the user. Replies with the clock, how many it has looked at, and for each session its id and record up to the label. */
+/**
+ * KEYS: index, prefix. ARGV: user, and the ids to look at; without any the first of all that the index has. Drops what is no live session of the user.
+ * Replies with the clock, the number of ids that remain to be looked at and these, and for each session its id and record up to the label.
+ */
 export const LIST: Script = new Script(
   BASICS,
   LINES,
   `
-local ids = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2] + ${WINDOW - 1})
-local reply = {now, #ids}
-for _, id in ipairs(ids) do
-  local record = redis.call('GETRANGE', KEYS[2] .. id, 0, ${HEAD.lines + 2000} + #ARGV[1])
+local ids, rest = {}, {}
+for i = 2, #ARGV do ids[i - 1] = ARGV[i] end
+if #ARGV == 1 then ids = redis.call('ZRANGE', KEYS[1], 0, -1) end
+for i = ${WINDOW} + 1, #ids do rest[i - ${WINDOW}] = ids[i] end
+local reply = {now, #rest}
+for _, id in ipairs(rest) do reply[#reply + 1] = id end
+for i = 1, math.min(#ids, ${WINDOW}) do
+  local record = redis.call('GETRANGE', KEYS[2] .. ids[i], 0, ${HEAD.lines + 2000} + #ARGV[1])
   if live(record) and of_user(record, ARGV[1]) then
-    reply[#reply + 1] = id
+    reply[#reply + 1] = ids[i]
     reply[#reply + 1] = record
-  else redis.call('ZREM', KEYS[1], id) end
+  else redis.call('ZREM', KEYS[1], ids[i]) end
 end
 return reply`,
 )
@@ -386,6 +407,7 @@ return reply`,
 export const END_BY_USER: Script = new Script(
   BASICS,
   LINES,
+  OVERWRITING,
   `
 local family = ARGV[3]
 local key, seen = KEYS[3], {}
@@ -404,8 +426,7 @@ for _, id in ipairs(ids) do
   if not (mine and family ~= '' and sub(record, ${HEAD.family + 1}, ${HEAD.lines}) == family) then
     redis.call('ZREM', KEYS[1], id)
     if mine then
-      redis.call('DEL', KEYS[2] .. id)
-      if ARGV[2] ~= '' then redis.call('SET', KEYS[2] .. id, 'E', 'PX', ARGV[2]) end
+      if ARGV[2] == '' then redis.call('DEL', KEYS[2] .. id) else overwrite(KEYS[2] .. id, 'E', 'PX', ARGV[2]) end
       ended = ended + 1
     end
   end
@@ -439,6 +460,7 @@ return {'+', version, deadline - now}`,
 /** The commit point. KEYS: old record. ARGV: how the record began when it was read, when that was, ttl of the tombstone, grace, whether privileges change, the new id. */
 export const COMMIT_MOVE: Script = new Script(
   BASICS,
+  OVERWRITING,
   `
 local found = redis.call('GET', KEYS[1])
 if not live(found) then
@@ -446,19 +468,20 @@ if not live(found) then
   return {'-', now, found or ''}
 end
 if sub(found, 1, #ARGV[1]) ~= ARGV[1] or now > ARGV[2] + ${MOVE_WITHIN} then return {'v'} end
-redis.call('SET', KEYS[1], 'M' .. format('%015d', now + ARGV[4]) .. ARGV[5] .. ARGV[6], 'PX', ARGV[3])
+overwrite(KEYS[1], 'M' .. format('%015d', now + ARGV[4]) .. ARGV[5] .. ARGV[6], 'PX', ARGV[3])
 return {'+'}`,
 )
 
-/** After the commit point. KEYS: new record. ARGV: the old id. */
+/** After the commit point, and so also in an engine that is out of memory: the deletion comes first. KEYS: new record. ARGV: the old id. */
 export const FINISH_MOVE: Script = new Script(
   BASICS,
+  OVERWRITING,
   `
 local found = redis.call('GET', KEYS[1])
 local mark = 'P' .. ARGV[1] .. '\\n'
 if found and sub(found, 1, #mark) == mark then
   local record = sub(found, #mark + 1)
-  redis.call('SET', KEYS[1], record, 'PXAT', format('%d', number(record, ${HEAD.deadline})))
+  overwrite(KEYS[1], record, 'PXAT', format('%d', number(record, ${HEAD.deadline})))
 end
 return {'+'}`,
 )

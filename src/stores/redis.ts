@@ -25,7 +25,7 @@ export interface RedisStoreOptions {
 }
 
 /** What Redis Cluster takes the slot from, if it is there (Redis Cluster specification, "Hash tags"). */
-const HASH_TAG = /\{[^}]+\}/
+const HASH_TAG = /^[^{]*\{[^}]+\}/
 
 /**
  * Keeps sessions in Redis 6.2 or Valkey 7.2, or later, through node-redis, ioredis or Bun's client. Nothing has to be set up; the engine

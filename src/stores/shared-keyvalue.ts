@@ -353,23 +353,37 @@ const GLANCE = 2
 const PATIENCE = 1000
 
 /**
- * Lets tasks under one key run one after the other. Whoever has waited for a second goes ahead, as another process would. Waiting means
+ * Lets tasks under one key run one after the other, in the order in which they came. Whoever is at it for more than a second does not keep the others any longer. Waiting means
  * looking again: in Workers one request cannot rely on a promise of another, which may have been cut off and then leaves nobody behind to
  * settle it.
  */
 class Turns {
-  readonly #taken = new Map<string, symbol>()
+  /** Those that wait for each key, the first of them at work since then. */
+  readonly #queues = new Map<string, { readonly waiting: symbol[]; since: number }>()
 
   async take<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const goAheadAt = performance.now() + PATIENCE
-    while (this.#taken.has(key) && performance.now() < goAheadAt) await pause(GLANCE)
     const turn = Symbol()
-    this.#taken.set(key, turn)
+    const queue = this.#queues.get(key) ?? { waiting: [], since: performance.now() }
+    this.#queues.set(key, queue)
+    queue.waiting.push(turn)
+    while (queue.waiting[0] !== turn) {
+      // Whoever is at work for too long has been cut off, or works on without keeping the others.
+      if (performance.now() - queue.since > PATIENCE) this.#next(key, queue, queue.waiting[0] as symbol)
+      else await pause(GLANCE)
+    }
     try {
       return await task()
     } finally {
-      if (this.#taken.get(key) === turn) this.#taken.delete(key)
+      this.#next(key, queue, turn)
     }
+  }
+
+  /** Ends a turn, if it has not been ended by those who waited. */
+  #next(key: string, queue: { readonly waiting: symbol[]; since: number }, turn: symbol): void {
+    if (queue.waiting[0] !== turn) return
+    queue.waiting.shift()
+    queue.since = performance.now()
+    if (queue.waiting.length === 0) this.#queues.delete(key)
   }
 }
 

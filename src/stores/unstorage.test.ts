@@ -415,3 +415,27 @@ test.each<[unknown, object, string]>([
   expect(make).toThrow(expect.objectContaining({ option }))
   expect(make).toThrow(option)
 })
+
+test("writes of one process take turns, however long each takes and however many wait", async () => {
+  const driver = parsingDriver()
+  const slow = <T>(value: T): Promise<T> => new Promise((resolve) => setTimeout(resolve, 150, value))
+  const storage = createStorage({
+    driver: {
+      ...driver,
+      getItem: async (key: string) => slow(await driver.getItem(key)),
+      setItem: async (key: string, value: string) => slow(driver.setItem(key, value, { ttl: 1 })),
+    },
+  })
+  const store = unstorageStore(storage)
+  const id = freshId()
+  await store.create(id, newRecord())
+  const writes = Array.from({ length: 8 }, (_, index) =>
+    store.update(id, changing({ [`key-${index}`]: index })),
+  )
+  const ending = store.delete(id, ended)
+  const late = store.update(id, changing({ late: true }))
+  await Promise.all(writes)
+  await ending
+  await expect(late).rejects.toThrow(UnknownIdError)
+  expect(await store.load(id)).toEqual({ ended: true })
+})

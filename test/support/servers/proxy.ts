@@ -52,14 +52,17 @@ export async function startProxy(...servers: readonly number[]): Promise<Proxy> 
     })
     far.on("data", (data) => {
       if (trap === undefined) near.write(data)
-      else {
+      else if (!near.writableEnded) {
         near.end(data.subarray(0, trap.bytes), () => near.destroy())
-        far.destroy()
-        trap.sprung()
+        // What has been said before may be what has come first: the server hears out the rest.
+        far.end()
       }
     })
-    near.on("close", () => far.destroy())
-    far.on("close", () => near.destroy())
+    near.on("close", () => trap ?? far.destroy())
+    far.on("close", () => {
+      near.destroy()
+      trap?.sprung()
+    })
     near.resume()
   }
   const listeners = await Promise.all(
