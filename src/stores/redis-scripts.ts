@@ -472,7 +472,7 @@ overwrite(KEYS[1], 'M' .. format('%015d', now + ARGV[4]) .. ARGV[5] .. ARGV[6], 
 return {'+'}`,
 )
 
-/** After the commit point, and so also in an engine that is out of memory: the deletion comes first. KEYS: new record. ARGV: the old id. */
+/** After the commit point, and so also in an engine that is out of memory. KEYS: new record. ARGV: the old id. */
 export const FINISH_MOVE: Script = new Script(
   BASICS,
   OVERWRITING,

@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly password?: string | undefined
   /** Where to connect to in the place of a node: from its port to another. */
   readonly by?: ReadonlyMap<number, number> | undefined
+  /** The driver's own options. */
+  readonly own?: object
 }
 
 const host = "127.0.0.1"
@@ -110,43 +112,47 @@ export const openBytes: OpenClient = async ({ port }) => {
 }
 
 export const clusterDrivers: Readonly<Record<string, OpenCluster>> = {
-  "node-redis 6": async (ports, { username, password, by } = {}) => {
+  "node-redis 6": async (ports, { username, password, by, own } = {}) => {
     const client = createCluster({
       rootNodes: ports.map((port) => ({ socket: { host, port } })),
       defaults: credentials(username, password),
       ...(by === undefined ? undefined : { nodeAddressMap: mapped(by) }),
+      ...own,
     })
     client.on("error", ignore)
     await client.connect()
     return { client, close: async () => client.destroy() }
   },
-  "node-redis 5": async (ports, { username, password, by } = {}) => {
+  "node-redis 5": async (ports, { username, password, by, own } = {}) => {
     const client = createCluster5({
       rootNodes: ports.map((port) => ({ socket: { host, port } })),
       defaults: credentials(username, password),
       ...(by === undefined ? undefined : { nodeAddressMap: mapped(by) }),
+      ...own,
     })
     client.on("error", ignore)
     await client.connect()
     return { client, close: async () => client.destroy() }
   },
-  "ioredis 5": async (ports, { username, password, by } = {}) => {
+  "ioredis 5": async (ports, { username, password, by, own } = {}) => {
     const client = new Cluster(
       ports.map((port) => ({ host, port })),
       {
         redisOptions: credentials(username, password),
         ...(by === undefined ? undefined : { natMap: mapped(by) }),
+        ...own,
       },
     )
     client.on("error", ignore)
     return { client, close: async () => client.disconnect() }
   },
-  "ioredis 6": async (ports, { username, password, by } = {}) => {
+  "ioredis 6": async (ports, { username, password, by, own } = {}) => {
     const client = new Cluster6(
       ports.map((port) => ({ host, port })),
       {
         redisOptions: credentials(username, password),
         ...(by === undefined ? undefined : { natMap: mapped(by) }),
+        ...own,
       },
     )
     client.on("error", ignore)

@@ -24,7 +24,7 @@ const inTurn = { concurrent: false }
 
 /** What may be said while a server goes and comes. */
 const AWAY =
-  /: the (connection was lost, so it is not known|server cannot be reached|engine starts or changes)|storeTimeout/
+  /: the (connection was lost, so it is not known|server cannot be reached|engine starts or changes|session's node of the cluster did not)|storeTimeout/
 
 describeOnRedis(
   "redis",
@@ -48,7 +48,7 @@ describeOnRedis(
         }
       }
       const workers = clients.flatMap(({ client }) => {
-        const sessions = sessionsOn(redisStore(client), "1s")
+        const sessions = sessionsOn(redisStore(client), "1000ms")
         return [0, 1].map(async () => {
           const cookie = await start(sessions)
           const seen = { last: 0, tried: 0, recovered: 0, failed: new Set<number>() }
@@ -75,7 +75,7 @@ describeOnRedis(
       })
       const revoked: string[] = []
       const revokers = clients.map(async ({ client }) => {
-        const sessions = sessionsOn(redisStore(client), "1s")
+        const sessions = sessionsOn(redisStore(client), "1000ms")
         while (!race.isOver) {
           const user = freshUser()
           const cookie = await attempt(() => start(sessions, user))
