@@ -101,8 +101,10 @@ export async function expectAllToFail(
   id: string,
   advice: RegExp,
   names: readonly Operation[] = OPERATIONS,
+  within?: number,
 ): Promise<void> {
-  for (const name of names) await expectFailure(() => operations[name](store, id), advice, { id })
+  const options = within === undefined ? { id } : { id, within }
+  for (const name of names) await expectFailure(() => operations[name](store, id), advice, options)
 }
 
 /** Expects every operation to work. */

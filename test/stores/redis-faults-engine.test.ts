@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import { describe, expect, test } from "vitest"
-import { type SessionRecord, UnknownIdError } from "coatcheck"
+import type { Redis } from "ioredis"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { RecordCorruptError, type SessionRecord, UnknownIdError } from "coatcheck"
 import { redisStore } from "coatcheck/redis"
 import type { SessionStore } from "../../src/store.ts"
+import { connectionOf } from "../../src/stores/redis-clients.ts"
+import { ClusterStore } from "../../src/stores/redis-cluster.ts"
 import {
   changing,
   ended,
@@ -15,6 +18,7 @@ import {
 } from "../../src/testing/conformance/kit.ts"
 import { startProxy } from "../support/servers/proxy.ts"
 import { command, eventually, startCluster, startRedis } from "../support/servers/redis.ts"
+import type { DatabaseServer } from "../support/servers/server.ts"
 import { expectAllToWork, expectFailure, expectStoreError, put, sessionsOn, start } from "./faults.ts"
 import { type Client, clusterDrivers, redisDrivers } from "./redis-clients.ts"
 import { mortal } from "./redis-crashes.ts"
@@ -392,7 +396,7 @@ describeOnRedis("redis", "a restart", () => {
   })
 
   test.each(both)("%s: scripts that the engine has forgotten are sent anew", async (driver) => {
-    const server = (await startRedis({ settings: { appendonly: "yes" } }))!
+    const server = (await startRedis({ settings: { appendonly: "yes", appendfsync: "always" } }))!
     const { client, close } = await redisDrivers[driver]!({ port: server.port })
     const store = redisStore(client)
     const id = await put(store)
@@ -421,64 +425,62 @@ describeOnRedis("redis", "a failover to a replica that lags", () => {
   /** Otherwise a master waits for five seconds whether more replicas come. */
   const AT_ONCE = { "repl-diskless-sync-delay": "0" }
 
-  describe("what was acknowledged and not replicated is lost, as one would expect of asynchronous replication", () => {
-    test("a new session has no trace, an ended one lives again, and each is whole; what was waited for is there", async () => {
-      const master = (await startRedis({ settings: AT_ONCE }))!
-      const proxy = await startProxy(master.port)
-      const replica = (await startRedis({
-        settings: { ...AT_ONCE, replicaof: `127.0.0.1 ${proxy.port}` },
-      }))!
-      await eventually(async () => String(await command(replica.port, ["ROLE"])).includes("connected"))
-      const [before, after] = [await openAdmin(master.port), await openAdmin(replica.port)]
-      const [old, fresh] = [redisStore(before), redisStore(after)]
-      const [oldSessions, freshSessions] = [sessionsOn(old), sessionsOn(fresh)]
-      const user = freshUser()
-      const [kept, revoked, written, rotated] = await Promise.all(
-        Array.from({ length: 4 }, () => put(old, user)),
-      )
-      const cookie = await start(oldSessions, user)
-      const waited = await put(old, user)
-      expect(await before.wait(1, 5_000)).toBe(1)
+  test("what was acknowledged and not replicated is lost: a new session has no trace, and a revoked one lives again; what was waited for is there", async () => {
+    const master = (await startRedis({ settings: AT_ONCE }))!
+    const proxy = await startProxy(master.port)
+    const replica = (await startRedis({
+      settings: { ...AT_ONCE, replicaof: `127.0.0.1 ${proxy.port}` },
+    }))!
+    await eventually(async () => String(await command(replica.port, ["ROLE"])).includes("connected"))
+    const [before, after] = [await openAdmin(master.port), await openAdmin(replica.port)]
+    const [old, fresh] = [redisStore(before), redisStore(after)]
+    const [oldSessions, freshSessions] = [sessionsOn(old), sessionsOn(fresh)]
+    const user = freshUser()
+    const [kept, revoked, written, rotated] = await Promise.all(
+      Array.from({ length: 4 }, () => put(old, user)),
+    )
+    const cookie = await start(oldSessions, user)
+    const waited = await put(old, user)
+    expect(await before.wait(1, 5_000)).toBe(1)
 
-      proxy.cut()
-      const created = await put(old, user)
-      const place = freshId()
-      await old.delete(revoked!, ended)
-      await old.update(written!, changing({ key: "other", more: 1 }))
-      await old.changeId(rotated!, place, move())
-      expect(await oldSessions.revokeByUser(user, { except: kept! })).toBe(5)
-      expect(await before.wait(1, 50)).toBe(0)
-      await master.kill()
-      await after.replicaof("NO", "ONE")
+    proxy.cut()
+    const created = await put(old, user)
+    const place = freshId()
+    await old.delete(revoked!, ended)
+    await old.update(written!, changing({ key: "other", more: 1 }))
+    await old.changeId(rotated!, place, move())
+    expect(await oldSessions.revokeByUser(user, { except: kept! })).toBe(5)
+    expect(await before.wait(1, 50)).toBe(0)
+    await master.kill()
+    await after.replicaof("NO", "ONE")
 
-      for (const id of [created, place]) {
-        expect(await fresh.load(id)).toBeUndefined()
-        const late = [
-          () => fresh.update(id, changing({ a: 1 })),
-          () => fresh.updateTtl(id),
-          () => fresh.changeId(id, freshId(), move()),
-          () => fresh.delete(id, ended),
-        ]
-        for (const write of late) {
-          expect((await expectRejects(write(), UnknownIdError)).gone).toBeUndefined()
-        }
+    for (const id of [created, place]) {
+      expect(await fresh.load(id)).toBeUndefined()
+      const late = [
+        () => fresh.update(id, changing({ a: 1 })),
+        () => fresh.updateTtl(id),
+        () => fresh.changeId(id, freshId(), move()),
+        () => fresh.delete(id, ended),
+      ]
+      for (const write of late) {
+        expect((await expectRejects(write(), UnknownIdError)).gone).toBeUndefined()
       }
-      const again = [kept!, revoked!, written!, rotated!, waited]
-      for (const id of again) {
-        const found = (await fresh.load(id)) as SessionRecord
-        expect(found).toMatchObject({ version: 1, userId: user })
-        expect(Object.keys(found.state)).toEqual(["key"])
-      }
-      // As the documentation says: whoever was signed out in between is signed in again.
-      expect(await freshSessions.open(cookie).userId()).toBe(user)
-      expect((await fresh.listByUser(user)).length).toBe(again.length + 1)
-      expect(idsOf(await fresh.listByUser(user))).toEqual(expect.arrayContaining(again.toSorted()))
-      expect(await fresh.deleteByUser(user, ended)).toBe(again.length + 1)
-      await expectAllToWork(fresh)
-      for (const each of [before, after]) each.disconnect()
-      await proxy.stop()
-      await Promise.all([master, replica].map((server) => server.stop()))
-    })
+    }
+    const again = [kept!, revoked!, written!, rotated!, waited]
+    for (const id of again) {
+      const found = (await fresh.load(id)) as SessionRecord
+      expect(found).toMatchObject({ version: 1, userId: user })
+      expect(Object.keys(found.state)).toEqual(["key"])
+    }
+    // As the documentation says: whoever was signed out in between is signed in again.
+    expect(await freshSessions.open(cookie).userId()).toBe(user)
+    expect((await fresh.listByUser(user)).length).toBe(again.length + 1)
+    expect(idsOf(await fresh.listByUser(user))).toEqual(expect.arrayContaining(again.toSorted()))
+    expect(await fresh.deleteByUser(user, ended)).toBe(again.length + 1)
+    await expectAllToWork(fresh)
+    for (const each of [before, after]) each.disconnect()
+    await proxy.stop()
+    await Promise.all([master, replica].map((server) => server.stop()))
   })
 
   test("min-replicas-to-write bounds it: a master whose replica has not been heard of for a second refuses writes", async () => {
@@ -509,6 +511,103 @@ describeOnRedis("redis", "a failover to a replica that lags", () => {
     await close()
     await Promise.all([master, replica].map((server) => server.stop()))
   })
+})
+
+describeOnRedis("redis", "what coatcheck has not written", () => {
+  let server: DatabaseServer<"redis">
+  let admin: Redis
+  beforeAll(async () => {
+    server = (await startRedis())!
+    admin = await openAdmin(server.port)
+  })
+  afterAll(async () => {
+    admin.disconnect()
+    await server.stop()
+  })
+
+  test("a user's set of another type: what would need it is refused before anything is written", async () => {
+    const store = redisStore(admin)
+    const foreign = /: a key with this prefix is not of coatcheck; choose another prefix\.$/
+    const [user, bound, free] = [freshUser(), freshId(), await put(store)]
+    const index = `session:user:${JSON.stringify(user)}`
+    await store.create(bound, newRecord({ userId: user }))
+    await admin.set(index, "of somebody else")
+    const [before, made, place] = [await admin.get(`session:${bound}`), freshId(), freshId()]
+    const binding = changing({ a: 1 }, { user: { userId: user, label: null, absoluteTtl: null } })
+    const writes: readonly (() => Promise<unknown>)[] = [
+      () => store.create(made, newRecord({ userId: user })),
+      () => store.update(bound, changing({ a: 1 })),
+      () => store.updateTtl(bound),
+      () => store.changeId(bound, place, move()),
+      () => store.update(free, binding),
+      () => store.changeId(free, place, { ...move(), change: binding }),
+      () => store.listByUser(user),
+      () => store.deleteByUser(user, ended),
+    ]
+    for (const write of writes) await expectFailure(write, foreign)
+    for (const id of [made, place]) expect(await store.load(id)).toBeUndefined()
+    expect(await admin.get(`session:${bound}`)).toBe(before)
+    expect(await store.load(free)).toMatchObject({ version: 1, userId: null })
+    expect(await admin.get(index)).toBe("of somebody else")
+  })
+
+  test.each([
+    ["on one node", (client: Redis) => redisStore(client)],
+    ["spread over a cluster", (client: Redis) => new ClusterStore(connectionOf(client), "session:")],
+  ])("a session that is cut short or altered at any place is refused as it is, %s", async (_, storeOn) => {
+    const store = storeOn(admin)
+    const [id, user] = [freshId(), "ada"]
+    const state = texts(Object.entries({ first: 1, second: [2] }))
+    await store.create(id, newRecord({ userId: user, label: "a phone", fixedTtl: 60_000, state }))
+    const whole = (await admin.get(`session:${id}`))!
+    const places = Array.from({ length: whole.length }, (__, index) => index)
+    const altered = [
+      ...places.slice(1).map((index) => whole.slice(0, index)),
+      ...places.flatMap((index) =>
+        ["x", "-", "\n"].map((letter) => whole.slice(0, index) + letter + whole.slice(index + 1)),
+      ),
+      ...["", "{}", "S", "M", `M${"x".repeat(16)}`, `M${"0".repeat(16)}`, "P", "P\n", `P${id}\n${whole}`],
+    ]
+    const uses: readonly ((id: string) => Promise<unknown>)[] = [
+      (each) => store.load(each),
+      (each) => store.update(each, changing({ third: 3 })),
+      (each) => store.update(each, changing({}, { clear: true }), { ifVersion: 1 }),
+      (each) => store.updateTtl(each),
+      (each) => store.changeId(each, freshId(), { ...move(), change: changing({ third: 3 }) }),
+      (each) => store.delete(each, ended),
+    ]
+    for (const text of altered) {
+      const ids = uses.map(freshId)
+      await admin.mset(ids.flatMap((each) => [`session:${each}`, text]))
+      await admin.zadd('session:user:"ada"', ...ids.flatMap((each) => [1, each]))
+      const outcomes = await Promise.allSettled(uses.map((use, index) => use(ids[index]!)))
+      const left = await admin.mget(ids.map((each) => `session:${each}`))
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome.status === "rejected") {
+          expectRefusal(outcome.reason)
+          expect(left[index]).toBe(text)
+        } else expectNoNonsense(outcome.value)
+      }
+      const list = await store.listByUser(user).catch(expectRefusal)
+      expectNoNonsense(list)
+      await store.deleteByUser(user).catch(expectRefusal)
+      await admin.del('session:user:"ada"', ...ids.map((each) => `session:${each}`))
+    }
+  })
+
+  function expectRefusal(error: unknown): void {
+    if (error instanceof UnknownIdError) expectNoNonsense(error.gone)
+    else if (error instanceof RecordCorruptError) expect(error.message).not.toContain("third")
+    else expectStoreError(error, /: a stored session is not as coatcheck writes it\.$/)
+  }
+
+  /** Neither numbers nor times that are none. */
+  function expectNoNonsense(value: unknown): void {
+    const found = JSON.stringify(value, (__, each: unknown) =>
+      typeof each === "number" && !Number.isFinite(each) ? "nonsense" : each,
+    )
+    expect(found ?? "").not.toMatch(/nonsense|"(?:createdAt|lastSeenAt|expiresAt)":null/)
+  }
 })
 
 async function closeAll(clients: readonly Client[]): Promise<void> {
