@@ -297,6 +297,8 @@ local head = redis.call('GETRANGE', KEYS[1], '0', '${HEAD.lines + 63}')
 if not live(head) then return {'-', now, redis.call('GET', KEYS[1]) or ''} end
 local deadline = deadline_of(number(head, ${HEAD.idleTtl}), number(head, ${HEAD.fixedEnd}), number(head, ${HEAD.absoluteEnd}))
 local seen = math.max(number(head, ${HEAD.lastSeenAt}), now)
+-- Fails where it is no number, before anything is written.
+local version = number(head, ${HEAD.version}) + 0
 if KEYS[2] and string.byte(head, ${HEAD.lines + 1}) == 34 then
   local stop = find(head, '\\n', ${HEAD.lines + 1}, true)
   if not stop then
@@ -307,7 +309,7 @@ if KEYS[2] and string.byte(head, ${HEAD.lines + 1}) == 34 then
 end
 redis.call('SETRANGE', KEYS[1], '${HEAD.lastSeenAt}', format('%015d%015d', seen, deadline))
 redis.call('PEXPIREAT', KEYS[1], format('%d', deadline))
-return {'+', number(head, ${HEAD.version}), deadline - now}`,
+return {'+', version, deadline - now}`,
 )
 
 /** KEYS: old record, new record, prefix. ARGV: ttl of the tombstone, grace, whether privileges change (1 or 0), the new family, a change. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { RecordCorruptError, type SessionRecord, UnknownIdError } from "coatcheck"
+import { RecordCorruptError, type SessionRecord, UnknownIdError, VersionConflictError } from "coatcheck"
 import { redisStore } from "coatcheck/redis"
 import type { SessionStore } from "../../src/store.ts"
 import { connectionOf } from "../../src/stores/redis-clients.ts"
@@ -513,6 +513,8 @@ describeOnRedis("redis", "a failover to a replica that lags", () => {
   })
 })
 
+const MADE_UP = ["", "{}", "S", "M", `M${"x".repeat(16)}`, `M${"0".repeat(16)}`, "P", "P\n"]
+
 describeOnRedis("redis", "what coatcheck has not written", () => {
   let server: DatabaseServer<"redis">
   let admin: Redis
@@ -566,7 +568,8 @@ describeOnRedis("redis", "what coatcheck has not written", () => {
       ...places.flatMap((index) =>
         ["x", "-", "\n"].map((letter) => whole.slice(0, index) + letter + whole.slice(index + 1)),
       ),
-      ...["", "{}", "S", "M", `M${"x".repeat(16)}`, `M${"0".repeat(16)}`, "P", "P\n", `P${id}\n${whole}`],
+      ...MADE_UP,
+      `P${id}\n${whole}`,
     ]
     const uses: readonly ((id: string) => Promise<unknown>)[] = [
       (each) => store.load(each),
@@ -585,7 +588,8 @@ describeOnRedis("redis", "what coatcheck has not written", () => {
       for (const [index, outcome] of outcomes.entries()) {
         if (outcome.status === "rejected") {
           expectRefusal(outcome.reason)
-          expect(left[index]).toBe(text)
+          // Over a cluster, a move may have been committed before the new place is found unfit.
+          if (left[index]?.startsWith("M") !== true) expect(left[index]).toBe(text)
         } else expectNoNonsense(outcome.value)
       }
       const list = await store.listByUser(user).catch(expectRefusal)
@@ -597,6 +601,8 @@ describeOnRedis("redis", "what coatcheck has not written", () => {
 
   function expectRefusal(error: unknown): void {
     if (error instanceof UnknownIdError) expectNoNonsense(error.gone)
+    // Another version is one that coatcheck could have written.
+    else if (error instanceof VersionConflictError) return
     else if (error instanceof RecordCorruptError) expect(error.message).not.toContain("third")
     else expectStoreError(error, /: a stored session is not as coatcheck writes it\.$/)
   }
