@@ -30,14 +30,28 @@ const config: KnipConfig = {
     ...published(),
     "src/**/*.test.ts",
     "test/**/*.{test,test-d}.ts",
+    "test/adapters/*.types.ts",
     "test/package/smoke.mjs",
     "examples/*/{server,worker}.ts",
+    "{examples,test/adapters/built}/react-router/**/*.{ts,tsx}",
+    "{examples,test/adapters/built}/next/**/*.{ts,tsx,mjs}",
+    "{examples,test/adapters/built}/astro/{*,src/**/*}.{ts,mjs,astro}",
+    "{examples,test/adapters/built}/sveltekit/{*,src/**/*}.{ts,svelte}",
+    "examples/nest/main{,-fastify}.ts",
     "bench/*/{index,sweep,cached}.ts",
     // Bundled by the tests for workerd.
     "test/runtimes/worker/index.ts",
     "scripts/{run,lock-platforms}.mjs",
   ],
-  project: ["{src,test,examples,bench}/**/*.ts", "scripts/**/*.mjs", "test/**/*.mjs", "*.config.ts"],
+  project: [
+    "{src,test,examples,bench}/**/*.ts",
+    "{examples,test/adapters/built}/*/src/**/*.{astro,svelte}",
+    "scripts/**/*.mjs",
+    "test/**/*.mjs",
+    "*.config.ts",
+  ],
+  // SvelteKit makes it.
+  ignoreUnresolved: [/^\$app\//],
   // Called as programs by scripts/ and the tests, never imported.
   ignoreDependencies: [
     "@arethetypeswrong/cli",

@@ -5,11 +5,12 @@ import { defineConfig, type OxlintConfig, type OxlintOverride } from "oxlint"
  * is refused every import until it is given a layer here.
  */
 const layers: Layer[] = [
-  { modules: ["errors"] },
+  { modules: ["errors", "forwarded", "refusal"] },
   { modules: ["json", "store"] },
   { modules: ["id", "expiry", "diagnostics", "schema", "lanes", "crypto/*"] },
   { modules: ["state", "api", "gateway", "cookie/*"] },
-  { modules: ["plan", "view", "headers", "user", "sweeper"] },
+  { modules: ["plan", "view", "headers", "user", "sweeper", "csrf", "guards"] },
+  { modules: ["fetch"] },
   { modules: ["config"] },
   { modules: ["pending"] },
   { modules: ["standing"] },
@@ -57,6 +58,8 @@ const core = layers.flatMap((layer) => layer.modules.map((name) => `../${name}.t
 const store = ["./shared*.ts", "../store.ts", "../state.ts", "../json.ts", "../errors.ts"]
 const storeRule =
   "A store imports the contract, the state, the errors, its own modules and its folder's shared helpers."
+/** The packages whose types, or functions, an adapter uses, if not that of its name. */
+const frameworks: Record<string, string[]> = { sveltekit: ["@sveltejs/kit"] }
 const outerRule = "Adapters, the testing kit and the command line import the core and their own folder."
 
 const config: OxlintConfig = defineConfig({
@@ -94,6 +97,9 @@ const config: OxlintConfig = defineConfig({
     // Both forbid ordinary uses of promises at the border to callback interfaces.
     "promise/always-return": "off",
     "promise/no-promise-in-callback": "off",
+    "promise/no-callback-in-promise": "off",
+    // Express 5 waits for handlers, and takes what they reject with.
+    "oxc/no-async-endpoint-handlers": "off",
     "no-underscore-dangle": "off",
     "typescript/require-array-sort-compare": "off",
     // The compiler's noImplicitReturns knows which switches are exhaustive; this rule does not.
@@ -118,6 +124,15 @@ const config: OxlintConfig = defineConfig({
     mayImport("src/stores/cached*.ts", [...store, "./cached-*.ts"], storeRule),
     mayImport("src/stores/shared-cache-options.ts", [...store, "../expiry.ts"], storeRule),
     mayImport("src/adapters/*.ts", ["./shared*.ts", ...core], outerRule),
+    ...["express", "fastify", "hono", "koa", "h3", "sveltekit", "react-router", "astro"].map((name) =>
+      mayImport(
+        `src/adapters/${name}.ts`,
+        ["./shared*.ts", "node:http", ...(frameworks[name] ?? [name]), ...core],
+        outerRule,
+      ),
+    ),
+    mayImport("src/adapters/next.ts", ["./shared*.ts", "next/**", "next", ...core], outerRule),
+    mayImport("src/adapters/shared-node.ts", ["./shared*.ts", "node:*", ...core], outerRule),
     mayImport("src/adapters/node.ts", ["./shared*.ts", "node:*", ...core], outerRule),
     mayImport("src/adapters/context.ts", ["node:async_hooks", ...core], outerRule),
     mayImport("src/adapters/cloudflare.ts", ["./context.ts", "./shared*.ts", ...core], outerRule),
@@ -126,11 +141,24 @@ const config: OxlintConfig = defineConfig({
     mayImport("src/cli/*.ts", ["./*.ts", "node:*", ...core], outerRule),
     // It makes suites, and is none.
     {
-      files: ["test/support/**", "test/stores/redis-engines.ts"],
-      rules: { "vitest/valid-describe-callback": "off" },
+      files: ["test/support/**", "test/stores/redis-engines.ts", "test/adapters/describe.ts"],
+      rules: { "vitest/valid-describe-callback": "off", "vitest/valid-title": "off" },
+    },
+    {
+      // Nest asks for decorated classes, and finds out what to inject by the types of their constructors, which must be imported as values.
+      files: ["examples/nest/**"],
+      rules: {
+        "typescript/consistent-type-imports": "off",
+        "typescript/no-extraneous-class": ["error", { allowWithDecorator: true }],
+      },
     },
     { files: ["test/types/**"], rules: { "typescript/no-unnecessary-type-parameters": "off" } },
     { files: ["scripts/**"], rules: { "typescript/prefer-promise-reject-errors": "off" } },
+    // A loader of React Router answers with what it throws.
+    {
+      files: ["examples/react-router/**", "test/adapters/built/react-router/**"],
+      rules: { "typescript/only-throw-error": "off" },
+    },
     // Tests do on purpose what the library must survive.
     {
       files: ["**/*.test*.ts", "test/**/*.ts"],

@@ -24,6 +24,19 @@ function sourceOf(built: string): string {
   return fileURLToPath(new URL(source, import.meta.url))
 }
 
+/** What takes long and seldom breaks by itself: CI runs it, and `npm run test:stores` with `CI=true`. */
+const thorough = [
+  "test/stores/{processes,sweeps,faults-*,environments-*}.test.ts",
+  "test/stores/{redis-faults*,redis-outages,redis-sentinel,conformance-redis-protocols}.test.ts",
+  "test/support/servers/*.test.ts",
+]
+
+const onServers = {
+  globalSetup: "test/support/servers/global-setup.ts",
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+}
+
 const config: ViteUserConfig = defineConfig({
   resolve: { alias: sourceAliases() },
   test: {
@@ -51,18 +64,27 @@ const config: ViteUserConfig = defineConfig({
         extends: true,
         test: {
           name: "stores",
-          include: ["test/stores/**/*.test.ts", "test/support/servers/*.test.ts"],
-          globalSetup: "test/support/servers/global-setup.ts",
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          include: ["test/stores/**/*.test.ts"],
+          exclude: thorough,
+          ...onServers,
         },
       },
+      { extends: true, test: { name: "thorough", include: thorough, ...onServers } },
       {
         extends: true,
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts", "examples/**/*.test.ts"],
           testTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "adapters",
+          include: ["test/adapters/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
         },
       },
       {

@@ -7,7 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs"
 
 const file = "package-lock.json"
 const systems = ["darwin", "win32", "android", "freebsd", "openharmony", "linux"]
-const processors = ["arm64", "x64", "ia32", "arm", "ppc64", "riscv64", "s390x", "loong64"]
+// Last, what runs on any system.
+const processors = ["arm64", "x64", "ia32", "arm", "ppc64", "riscv64", "s390x", "loong64", "wasm32"]
 
 const lock = JSON.parse(readFileSync(file, "utf8"))
 const missing = missingPackages(lock.packages)
@@ -41,13 +42,21 @@ function missingPackages(packages) {
 /** The platform is read off the name: these packages are called after what they run on. */
 function entryOf(name, version) {
   const parts = name.split(/[/-]/)
-  const os = systems.find((system) => parts.includes(system))
   const cpu = processors.find((processor) => parts.includes(processor))
-  if (!os || !cpu) throw new Error(`No platform can be read off the name ${name}; add it to ${file} by hand.`)
-  const libc = parts.includes("musl")
+  const os = systems.find((system) => parts.includes(system) || parts.includes(`${system}musl`))
+  if (!cpu || (!os && cpu !== "wasm32"))
+    throw new Error(`No platform can be read off the name ${name}; add it to ${file} by hand.`)
+  const libc = parts.some((part) => part.endsWith("musl"))
     ? "musl"
     : parts.some((part) => /^(gnu|glibc)$/.test(part))
       ? "glibc"
       : undefined
-  return { version, cpu: [cpu], dev: true, ...(libc && { libc: [libc] }), optional: true, os: [os] }
+  return {
+    version,
+    cpu: [cpu],
+    dev: true,
+    ...(libc && { libc: [libc] }),
+    optional: true,
+    ...(os && { os: [os] }),
+  }
 }

@@ -68,6 +68,18 @@ async function checkTarball({ env, capture }) {
   }
 }
 
+/** The examples import the package by its name, as their readers will. */
+async function checkExamples({ root, env, capture }) {
+  const examples = readdirSync(join(root, "examples")).filter((name) =>
+    existsSync(join(root, "examples", name, "tsconfig.json")),
+  )
+  const checks = examples.map((name) => tool("tsc", "-p", `examples/${name}`))
+  return inOrder(
+    tool("react-router", "typegen", "examples/react-router"),
+    ...checks,
+  )({ args: [], env, capture })
+}
+
 async function otherNodeVersions({ root }) {
   await ensureInstalled(join(root, "test", "node-versions"))
   return { code: 0, output: "" }
@@ -78,10 +90,12 @@ const vitest = (...fixed) => tool("vitest", "run", ...fixed)
 /** What only a database server can put to the test. */
 const onServers = ["src/stores/mysql*.ts", "src/stores/postgres-failures.ts", "src/stores/redis*.ts"]
 
-/** A machine without the servers has nothing to measure; CI has them all. */
-function storeCoverage() {
+/** CI runs what takes long as well. A machine without the servers has nothing to measure; CI has them all. */
+function onContinuousIntegration() {
   if (["", "0", "false"].includes(process.env.CI ?? "")) return []
   return [
+    "--project",
+    "thorough",
     "--coverage",
     "--coverage.reportsDirectory=coverage/stores",
     // The rest is what unit tests see: clients of other shapes, statements of every kind.
@@ -101,7 +115,9 @@ export const tasks = {
     tool("tsc", "-p", "tsconfig.json"),
     tool("tsc", "-p", "tsconfig.core.json"),
     tool("tsc", "-p", "test/browser/tsconfig.json"),
+    tool("tsc", "-p", "test/adapters/tsconfig.json"),
   ),
+  "check:examples": built(checkExamples),
   lint: inOrder(tool("oxlint"), tool("node", "scripts/lock-platforms.mjs", "--check")),
   format: tool("oxfmt"),
   "format:check": tool("oxfmt", "--check"),
@@ -120,8 +136,9 @@ export const tasks = {
     "--coverage",
     ...onServers.map((file) => `--coverage.exclude=${file}`),
   ),
-  "test:stores": vitest("--project", "stores", "--maxWorkers=2", ...storeCoverage()),
+  "test:stores": vitest("--project", "stores", "--maxWorkers=2", ...onContinuousIntegration()),
   "test:browser": built(vitest("--project", "browser")),
+  "test:adapters": built(vitest("--project", "adapters", "--maxWorkers=2")),
   "test:runtimes": built(otherNodeVersions, vitest("--project", "runtimes", "--passWithNoTests")),
   "test:package": built(otherNodeVersions, vitest("--project", "package")),
   bench: built(tool("node", "bench/micro/index.ts")),

@@ -4,10 +4,18 @@ import { join } from "node:path"
 import { tasks } from "./tasks.mjs"
 
 /** Quick and quiet: two run at a time, and each prints when it is done. */
-const checks = ["check:types", "lint", "format:check", "test:types", "check:unused", "check:package"]
+const checks = [
+  "check:types",
+  "check:examples",
+  "lint",
+  "format:check",
+  "test:types",
+  "check:unused",
+  "check:package",
+]
 
 /** Vitest projects: one after the other, because some of them measure time. */
-const suites = ["test:unit", "test:stores", "test:browser", "test:runtimes", "test:package"]
+const suites = ["test:unit", "test:stores", "test:adapters", "test:browser", "test:runtimes", "test:package"]
 
 /** Runs every check and every test, whatever fails on the way, and sums up. */
 export async function testEverything(context) {

@@ -146,6 +146,8 @@ export interface Session<
   signedInAt(): Promise<Date | null>
   /** Saves, confirms that the session lives, then ends the user's other sessions. @returns how many it ended. @throws {SessionEndedError} */
   revokeOthers(): Promise<number>
+  /** Milliseconds since the user signed in, or null. */
+  signedInFor(): Promise<number | null>
   /** Ends the session: record deleted, cookie removed. Afterwards everything but `signIn` does nothing. */
   invalidate(): void
 
@@ -157,6 +159,16 @@ export interface Session<
   expiresAt(): Promise<Date>
   /** Milliseconds until then. */
   expiresIn(): Promise<number>
+
+  /**
+   * A token for forms and scripts that shows that a request comes from a page of this session's (OWASP: HMAC-based token pattern), for browsers that tell
+   * no origin: see `CsrfOptions.token`. Another text each time, for the same session. Take it after `signIn` and other changes, which it
+   * saves: it is bound to the session's id. A new visitor gets a session.
+   * @throws {SessionReadOnlyError} @throws {SessionFinalizedError} if it takes a change to make it.
+   */
+  csrfToken(): Promise<string>
+  /** Whether `csrfToken` made this for the session whose cookie came in. Costs no I/O. */
+  verifyCsrfToken(token: string): boolean
 
   /** Writes now what is pending, before long work or a stream. @throws {SessionEndedError} if that cannot be done, for the session is dead. */
   save(): Promise<void>
@@ -173,6 +185,33 @@ export interface RequestFacts {
   readonly secure?: boolean | undefined
   /** The `Host` header or `:authority`. */
   readonly host?: string | null | undefined
+  /** The `Origin` header. */
+  readonly origin?: string | null | undefined
+  /** Whether this asks for another protocol, such as WebSocket. Its session can only be read. */
+  readonly isUpgrade?: boolean | undefined
+  /** Why the session can only be read, such as "a server component sends no cookies": a change throws, and nothing is extended. */
+  readonly readOnly?: string | undefined
+  /** Which setting tells whether the client speaks https, for the warning when a `Secure` cookie seems to go out over plain http. */
+  readonly httpsSetting?: string | undefined
+}
+
+/** How `sessions.handle` looks at requests. */
+export interface HandleOptions {
+  /** Refuse unsafe requests from other sites with 403. Default false. */
+  readonly csrf?: boolean | CsrfOptions | undefined
+  /** Believe `X-Forwarded-Proto` and `X-Forwarded-Host`, or else `Forwarded`, of which the first hop counts. Default false. */
+  readonly trustProxy?: boolean | undefined
+}
+
+/** Which unsafe requests are taken, beside those of the own origin. */
+export interface CsrfOptions {
+  /** Other origins whose pages may send unsafe requests, such as `"https://admin.shop.example"`, scheme and port included. */
+  readonly trustedOrigins?: readonly string[] | undefined
+  /**
+   * Ask browsers that tell neither `Sec-Fetch-Site` nor `Origin` (none since 2020 on unsafe methods) for `session.csrfToken()`, in the header
+   * `X-CSRF-Token` or the form field `_csrf`. Default false: such a request passes, for programs tell neither, too.
+   */
+  readonly token?: boolean | undefined
 }
 
 /** What a listener of `onRevoked` is told: one session, or a user's sessions but for `except`. */
@@ -199,6 +238,7 @@ export interface Sessions<
       session: Session<State, ClientState, Input, ClientInput>,
       ...rest: Rest
     ) => Response | Promise<Response>,
+    options?: HandleOptions,
   ): (request: Request, ...rest: Rest) => Promise<Response>
 
   /** The live sessions of a user, the most recently seen first. */
@@ -210,7 +250,10 @@ export interface Sessions<
    * while it runs may survive. @returns how many it ended.
    */
   revokeByUser(userId: UserId, options?: { readonly except?: SessionId | undefined }): Promise<number>
-  /** Tells when this process has revoked sessions. @returns a function that stops listening. */
+  /**
+   * Tells when this process has ended sessions: by `revoke`, `revokeByUser`, `revokeOthers` and `invalidate`, and by `signOut` and
+   * `signIn`, which end them under the id they had. @returns a function that stops listening.
+   */
   onRevoked(listener: (revocation: Revocation) => void): () => void
   /** Removes expired records. Never needed for safety: an expired record is not loaded. @returns how many. */
   deleteExpired(options?: { readonly limit?: number | undefined }): Promise<number>

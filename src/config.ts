@@ -72,6 +72,7 @@ export interface Config extends Policy {
   readonly threshold: number
   readonly saveOnServerError: boolean
   readonly denyCrossSiteCreation: boolean
+  readonly isProduction: boolean
   readonly throwOnLostWrite: boolean
   readonly storeTimeout: number
   readonly transactTimeout: number
@@ -163,6 +164,7 @@ export function resolveConfig(
     saveOnServerError: flag("saveOnServerError", options.saveOnServerError),
     denyCrossSiteCreation:
       choice("crossSiteCreation", options.crossSiteCreation, ["deny", "allow"]) === "deny",
+    isProduction: environment() === "production",
     throwOnLostWrite: choice("onLostWrite", options.onLostWrite, ["discard", "throw"]) === "throw",
     storeTimeout: duration("storeTimeout", options.storeTimeout, "2s"),
     transactTimeout: duration("transactTimeout", options.transactTimeout, "10s"),

@@ -124,6 +124,49 @@ export class StoreError extends SessionError {
   }
 }
 
+/** The session of this request can only be read: no response of its own could carry what a change brings. */
+export class SessionReadOnlyError extends SessionError {
+  override readonly code: "ERR_SESSION_READ_ONLY" = "ERR_SESSION_READ_ONLY"
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = "SessionReadOnlyError"
+  }
+}
+
+/** Who asks must sign in first, or again. Thrown by `requireUser` and `requireFresh`; its status is what most frameworks answer it with. */
+export class SignInRequiredError extends SessionError {
+  override readonly code: "ERR_SESSION_SIGN_IN_REQUIRED" = "ERR_SESSION_SIGN_IN_REQUIRED"
+  /** `anonymous`: nobody is signed in. `stale`: somebody is, but for too long for what is asked. */
+  readonly reason: "anonymous" | "stale"
+  readonly status: 401 = 401
+  readonly statusCode: 401 = 401
+  /** To Koa and others: the message may be shown. */
+  readonly expose: true = true
+
+  constructor(message: string, options: ErrorOptions & { reason: "anonymous" | "stale" }) {
+    super(message, options)
+    this.name = "SignInRequiredError"
+    this.reason = options.reason
+  }
+}
+
+/** A request that changes something came from another site, or cannot show that it did not. */
+export class CsrfError extends SessionError {
+  override readonly code: "ERR_SESSION_CSRF" = "ERR_SESSION_CSRF"
+  /** `cross-site`: the browser says so. `token`: it says nothing, and the token is missing or wrong. */
+  readonly reason: "cross-site" | "token"
+  readonly status: 403 = 403
+  readonly statusCode: 403 = 403
+  readonly expose: true = true
+
+  constructor(message: string, options: ErrorOptions & { reason: "cross-site" | "token" }) {
+    super(message, options)
+    this.name = "CsrfError"
+    this.reason = options.reason
+  }
+}
+
 /** Thrown by a store: no live record has this id. `gone` tells what it left behind, if anything. */
 export class UnknownIdError extends SessionError {
   override readonly code: "ERR_SESSION_UNKNOWN_ID" = "ERR_SESSION_UNKNOWN_ID"

@@ -67,12 +67,3 @@ function hasToken(list: string | null | undefined, token: string): boolean {
 function isBlank(value: string | null | undefined): value is "" | null | undefined {
   return value === undefined || value === null || value.trim() === ""
 }
-
-/** Request headers by which a request is known to have come through a proxy, in lower case. */
-export const PROXY_HEADERS: readonly string[] = [
-  "forwarded",
-  "via",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-proto",
-]

@@ -1,7 +1,9 @@
 export type {
   AnyState,
+  CsrfOptions,
   Entry,
   Finalized,
+  HandleOptions,
   HeaderChange,
   Key,
   Outcome,
@@ -21,11 +23,14 @@ export {
   CapabilityError,
   ConfigError,
   CookieTooLargeError,
+  CsrfError,
   DuplicateIdError,
   RecordCorruptError,
   SessionEndedError,
   SessionError,
   SessionFinalizedError,
+  SessionReadOnlyError,
+  SignInRequiredError,
   StoreError,
   UnknownIdError,
   type ValidationIssue,
@@ -34,8 +39,10 @@ export {
   VersionConflictError,
 } from "./errors.ts"
 export type { Duration, Expiry, ResolvedExpiry } from "./expiry.ts"
+export { type FreshOptions, type GuardedSession, requireFresh, requireUser } from "./guards.ts"
 export { applyFinalized, type HeaderTarget, headersTarget } from "./headers.ts"
 export type { JsonObject, JsonValue } from "./json.ts"
+export { errorResponse, type ErrorResponse, sessionErrorResponse } from "./refusal.ts"
 export type { InputOf, OutputOf, SchemaMap, StandardSchema } from "./schema.ts"
 export { createSessions } from "./sessions.ts"
 export type {

@@ -18,6 +18,7 @@ export const UNTOUCHED: Finalized = Object.freeze({ headers: Object.freeze([]) }
 export function finalizeSession(it: Standing, outcome: Outcome): Promise<Finalized> {
   return it.exclusively(async () => {
     const { config } = it.core
+    if (it.readOnly !== undefined) return headersOf(it, undefined)
     const headersLost = outcome.headersLost === true
     it.headersLost = headersLost
     const failed = (outcome.status ?? 200) >= 500 && !config.saveOnServerError
@@ -105,8 +106,24 @@ function fittingBookmark(it: Standing, client: string | undefined): string | und
   return cookieSize(it, client, bookmark.length) <= MAX_COOKIE_BYTES ? bookmark : undefined
 }
 
+/** The cookie is sent as configured whatever the connection; that browsers may drop it must not go unnoticed. */
+function warnOfPlainHttp({ core, cookie, request }: Standing): void {
+  if (!core.config.isProduction || cookie?.secure !== true) return
+  const { secure, httpsSetting } = request
+  if (secure === true || (secure === undefined && httpsSetting === undefined)) return
+  const advice =
+    httpsSetting === undefined
+      ? "Serve"
+      : `If a proxy in front speaks https to them, say so: ${httpsSetting}. Else serve`
+  core.config.diagnostics.warn(
+    "COATCHECK_PLAIN_HTTP",
+    `A Secure cookie was sent over what seems to be plain http, where browsers drop it. ${advice} the site over https.`,
+  )
+}
+
 function headersOf(it: Standing, setCookie: string | undefined): Finalized {
   if (setCookie === undefined && !it.reads) return UNTOUCHED
+  if (setCookie !== undefined) warnOfPlainHttp(it)
   const headers: HeaderChange[] = []
   if (it.reads) headers.push({ name: "Vary", value: "Cookie", mode: "merge" })
   if (setCookie === undefined) {

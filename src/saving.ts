@@ -157,6 +157,8 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
   }
   const ticket = plan.mint ? mintTicket() : undefined
   const generation = it.generation
+  const before = it.id
+  const privilegeChanged = it.signIn !== undefined || it.signOut !== undefined
   const id = ticket === undefined ? (it.id as SessionId) : deriveId(ticket)
   it.storing = true
   it.wrote ||= plan.store !== "none"
@@ -167,6 +169,7 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
   }
   it.saved = true
   if (ticket === undefined) return
+  if (before !== undefined && privilegeChanged) it.core.announce({ id: before })
   if (generation !== it.generation) {
     // It was invalidated while it was being made.
     it.doomed = { id, identity: "existing", knowledge: "unknown" }

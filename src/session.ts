@@ -9,7 +9,7 @@ import type {
   StateView,
   UserId,
 } from "./api.ts"
-import { CapabilityError, SessionEndedError, SessionFinalizedError } from "./errors.ts"
+import { CapabilityError, SessionEndedError, SessionFinalizedError, SessionReadOnlyError } from "./errors.ts"
 import {
   describeExpiry,
   type Duration,
@@ -194,6 +194,37 @@ export class RequestSession implements Session {
     return at === null ? null : new Date(at)
   }
 
+  async signedInFor(): Promise<number | null> {
+    const at = await this.signedInAt()
+    return at === null ? null : Math.max(0, this.#it.now - at.getTime())
+  }
+
+  async csrfToken(): Promise<string> {
+    this.#it.read()
+    // The token is the id's, so whatever changes the id comes first.
+    if (this.#it.identity === "new" || this.#it.rotates || this.#it.isModified) {
+      this.#assertWritable()
+      await this.#it.exclusively(async () => {
+        this.#it.wanted = true
+        try {
+          await commit(this.#it, { final: false })
+        } finally {
+          this.#it.wanted = false
+        }
+      })
+    }
+    // Where no session may be started, nobody can send it back with one: nothing verifies it.
+    return this.#it.core.config.ring.token(this.#it.id ?? "")
+  }
+
+  verifyCsrfToken(token: string): boolean {
+    this.#it.read()
+    const { incoming, core } = this.#it
+    return (
+      typeof token === "string" && incoming !== undefined && core.config.ring.verifyToken(incoming.id, token)
+    )
+  }
+
   signIn(userId: UserId, options: SignInOptions<AnyState> = {}): void {
     const user = userKey(userId)
     const label = labelText(options.label)
@@ -356,6 +387,10 @@ export class RequestSession implements Session {
       throw new SessionFinalizedError(
         "The session is changed after its response has begun, so the change could not be saved.",
       )
+    }
+    const { readOnly } = this.#it
+    if (readOnly !== undefined) {
+      throw new SessionReadOnlyError(`This session can only be read: ${readOnly}.`)
     }
     if (this.#it.transacting) {
       throw new TypeError(

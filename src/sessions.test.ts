@@ -360,6 +360,93 @@ function frozen(response: Response): Response {
   return response
 }
 
+describe("handle with csrf", () => {
+  const foreign = { "Sec-Fetch-Site": "cross-site" }
+
+  test("refuses what another site sends before the handler sees it, and costs no store call", async () => {
+    const w = world()
+    const handler = vi.fn(() => new Response("done"))
+    const app = w.sessions.handle(handler, { csrf: true })
+    const refused = await app(request(undefined, { method: "POST", headers: foreign }))
+    expect([refused.status, await refused.text()]).toEqual([403, "Forbidden\n"])
+    expect(refused.headers.get("cache-control")).toBe("no-store")
+    expect(handler).not.toHaveBeenCalled()
+    expect(w.store.operations()).toEqual([])
+    expect((await app(request(undefined, { headers: foreign }))).status).toBe(200)
+    const own = { "Sec-Fetch-Site": "same-origin" }
+    expect((await app(request(undefined, { method: "POST", headers: own }))).status).toBe(200)
+    expect((await app(request(undefined, { method: "POST" }))).status).toBe(200)
+    expect(handler).toHaveBeenCalledTimes(3)
+  })
+
+  test("is off unless asked for", async () => {
+    const { sessions } = world()
+    for (const options of [undefined, {}, { csrf: false }]) {
+      const app = sessions.handle(() => new Response("done"), options)
+      expect((await app(request(undefined, { method: "POST", headers: foreign }))).status).toBe(200)
+    }
+  })
+
+  test("a wrong option is a ConfigError when the handler is made", () => {
+    const { sessions } = world()
+    const make = (): unknown =>
+      sessions.handle(() => new Response(), { csrf: { trustedOrigins: ["admin.example"] } })
+    expect(make).toThrow(ConfigError)
+  })
+
+  test("refuses a WebSocket of another site, which is opened by GET, and takes that of its own", async () => {
+    const app = world().sessions.handle(() => new Response("switching"), { csrf: true })
+    const upgrade = (headers: Record<string, string>): Promise<Response> =>
+      app(request(undefined, { headers: { ...headers, Upgrade: "websocket" } }))
+    expect((await upgrade({ origin: "https://evil.example" })).status).toBe(403)
+    expect((await upgrade({ origin: "https://shop.example" })).status).toBe(200)
+    expect((await upgrade({})).status).toBe(200)
+  })
+
+  test("compares the origin with the host that a trusted proxy tells", async () => {
+    const { sessions } = world()
+    const asked = (): Request =>
+      request(
+        undefined,
+        { method: "POST", headers: { Origin: "https://shop.example", "X-Forwarded-Host": "shop.example" } },
+        "http://internal:8080/",
+      )
+    const statusUnder = async (trustProxy: boolean): Promise<number> =>
+      (await sessions.handle(() => new Response(), { csrf: true, trustProxy })(asked())).status
+    expect(await statusUnder(true)).toBe(200)
+    expect(await statusUnder(false)).toBe(403)
+  })
+
+  test("takes the session's token in a header or a form from a browser that tells nothing, the form unread", async () => {
+    const w = world()
+    const app = w.sessions.handle(
+      async (asked, session) =>
+        new Response(asked.method === "GET" ? await session.csrfToken() : (await asked.text()) || "no body"),
+      { csrf: { token: true } },
+    )
+    const page = await app(request())
+    const token = await page.text()
+    const cookie = cookieAfter(page.headers.getSetCookie()[0] ?? "")
+    const post = (headers: Record<string, string>, body?: string): Promise<Response> =>
+      app(request(cookie, { method: "POST", headers, ...(body === undefined ? undefined : { body }) }))
+    const form = { "Content-Type": "application/x-www-form-urlencoded" }
+    expect((await post({ "X-CSRF-Token": token })).status).toBe(200)
+    expect(await (await post(form, `_csrf=${token}&a=1`)).text()).toBe(`_csrf=${token}&a=1`)
+    for (const refused of [
+      post({}),
+      post({ "X-CSRF-Token": "x" }),
+      post(form, "_csrf=x"),
+      post(form, "a=1"),
+    ]) {
+      expect((await refused).status).toBe(403)
+    }
+    expect((await post({ "X-CSRF-Token": token, "Sec-Fetch-Site": "cross-site" })).status).toBe(403)
+    // Another visitor's.
+    const other = await app(request(undefined, { method: "POST", headers: { "X-CSRF-Token": token } }))
+    expect(other.status).toBe(403)
+  })
+})
+
 describe("the sessions of a user", () => {
   test("are listed with what a page of devices shows, the most recently seen first", async () => {
     const w = world({ ttl: "1h" })
@@ -510,6 +597,38 @@ describe("onRevoked", () => {
       { id: idOne },
       { userId: "ann", except: undefined },
     ])
+  })
+
+  test("is told of the id that a session had before a sign-out or a sign-in, for nobody is let in under it any more", async () => {
+    const w = world()
+    const heard: Revocation[] = []
+    w.sessions.onRevoked((revocation) => heard.push(revocation))
+    const visitor = w.visitor()
+    await visitor.visit((s) => s.signIn("ann"))
+    // There was no session before.
+    expect(heard).toEqual([])
+    const ids: (string | undefined)[] = []
+    for (const change of [
+      (s: Session) => s.signIn("ann"),
+      (s: Session) => s.signIn("bob"),
+      (s: Session) => s.signOut(),
+      (s: Session) => s.signIn("ann"),
+    ]) {
+      ids.push(await visitor.visit((s) => s.id))
+      await visitor.visit(change)
+    }
+    expect(heard).toEqual(ids.map((id) => ({ id })))
+    // A new ticket alone ends nothing, and neither does what was not carried out.
+    await visitor.visit((s) => s.cycleId())
+    await visitor.visit((s) => s.signIn("bob"), { status: 500 })
+    w.store.failNext("changeId")
+    await expect(visitor.visit((s) => s.signOut())).rejects.toThrow(StoreError)
+    expect(heard).toHaveLength(4)
+    // Nor does one lost race: who won has spoken.
+    const late = w.visitor(visitor.cookie)
+    await visitor.visit((s) => s.signOut())
+    await late.visit((s) => s.set("cart", []))
+    expect(heard).toHaveLength(5)
   })
 
   test("a listener that throws breaks neither the revocation nor the next listener, and is warned of", async () => {

@@ -1,11 +1,12 @@
-import type { AnyState, RequestFacts, Revocation, Session, Sessions, UserId } from "./api.ts"
+import type { AnyState, HandleOptions, RequestFacts, Revocation, Session, Sessions, UserId } from "./api.ts"
 import { type Config, resolveConfig, type SessionsOptions } from "./config.ts"
+import { csrfProtection, csrfTokenOf } from "./csrf.ts"
 import { LISTENER_FAILED } from "./diagnostics.ts"
 import { UnknownIdError } from "./errors.ts"
 import { durationOption } from "./expiry.ts"
 import { CapabilityError } from "./errors.ts"
+import { abandon, FetchFacts, finishResponse } from "./fetch.ts"
 import { Gateway } from "./gateway.ts"
-import { applyFinalized, headersTarget, PROXY_HEADERS } from "./headers.ts"
 import { isSessionId, type SessionId } from "./id.ts"
 import type { JsonState } from "./json.ts"
 import { Lanes } from "./lanes.ts"
@@ -14,6 +15,7 @@ import { RequestSession } from "./session.ts"
 import type { Core } from "./standing.ts"
 import type { SessionSummary } from "./store.ts"
 import { memoryStore } from "./stores/memory.ts"
+import { sessionErrorResponse } from "./refusal.ts"
 import { startSweeper } from "./sweeper.ts"
 import { userKey } from "./user.ts"
 
@@ -63,21 +65,27 @@ class SessionManager implements Sessions {
 
   readonly handle = <Rest extends unknown[]>(
     handler: (request: Request, session: Session, ...rest: Rest) => Response | Promise<Response>,
+    options: HandleOptions = {},
   ): ((request: Request, ...rest: Rest) => Promise<Response>) => {
     if (typeof handler !== "function")
       throw new TypeError("handle takes a function (request, session) => Response.")
+    const csrf = csrfProtection(options.csrf)
+    const { trustProxy } = options
+    const httpsSetting =
+      trustProxy === true ? "let it send X-Forwarded-Proto" : "sessions.handle(handler, { trustProxy: true })"
     return async (request, ...rest) => {
       if (this.#handled.has(request)) {
         throw new TypeError("This request already has a session: sessions.handle is nested in itself.")
       }
       this.#handled.add(request)
-      const session = this.open(request.headers.get("cookie"), new FetchFacts(request))
-      const response = await answer(session, () => handler(request, session, ...rest))
-      if (!session.isTouched) {
-        void session.finalize()
-        return response
-      }
-      return withHeaders(response, session)
+      const facts = new FetchFacts(request, { trustProxy, httpsSetting })
+      const session = this.open(request.headers.get("cookie"), facts)
+      const response = await answer(
+        session,
+        () => handler(request, session, ...rest),
+        () => csrf?.check(facts, session, () => csrfTokenOf(request)),
+      )
+      return finishResponse(response, session)
     }
   }
 
@@ -162,67 +170,25 @@ function sweepLimit(call: string, limit: number | undefined): number | undefined
   throw new TypeError(`${call}: limit is a whole number above 0.`)
 }
 
-/** Reads the facts of a fetch request when they are asked for. */
-class FetchFacts implements RequestFacts {
-  readonly #request: Request
-  #url: URL | undefined
-
-  constructor(request: Request) {
-    this.#request = request
-  }
-
-  get method(): string {
-    return this.#request.method
-  }
-
-  get secFetchSite(): string | null {
-    return this.#request.headers.get("sec-fetch-site")
-  }
-
-  get secure(): boolean | undefined {
-    if (this.#parsed.protocol === "https:") return true
-    // Behind a proxy the connection to it says nothing of the client's.
-    return PROXY_HEADERS.some((name) => this.#request.headers.has(name)) ? undefined : false
-  }
-
-  get host(): string {
-    return this.#parsed.host
-  }
-
-  get #parsed(): URL {
-    return (this.#url ??= new URL(this.#request.url))
-  }
-}
-
 /** Runs the handler. What it throws goes to the runtime's own error page, which cannot carry our headers. */
-async function answer(session: Session, handler: () => Response | Promise<Response>): Promise<Response> {
+async function answer(
+  session: Session,
+  handler: () => Response | Promise<Response>,
+  check: () => Promise<void> | undefined,
+): Promise<Response> {
+  try {
+    await check()
+  } catch (error) {
+    const refusal = sessionErrorResponse(error)
+    if (refusal === undefined) throw error
+    return refusal
+  }
   try {
     const response = (await handler()) as Response | undefined
     if (response?.headers !== undefined) return response
     throw new TypeError("The handler given to sessions.handle returned no Response.")
   } catch (error) {
-    // The handler's error is the one to tell; a store that fails as well has told onEvent.
-    await session.finalize({ status: 500, headersLost: true }).catch(() => undefined)
+    await abandon(session)
     throw error
-  }
-}
-
-async function withHeaders(response: Response, session: Session): Promise<Response> {
-  if (response.type === "error") {
-    // A network error has no headers, and cannot be given any.
-    await session.finalize({ status: 500, headersLost: true })
-    return response
-  }
-  const finalized = await session.finalize({ status: response.status })
-  if (finalized.headers.length === 0) return response
-  try {
-    applyFinalized(headersTarget(response.headers), finalized)
-    return response
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error
-    // Headers of a redirect or of a fetched response cannot be changed, but those of a copy can.
-    const copy = new Response(response.body, response)
-    applyFinalized(headersTarget(copy.headers), finalized)
-    return copy
   }
 }

@@ -22,6 +22,8 @@ export interface Core {
   announce(revocation: Revocation): void
 }
 
+const UPGRADE =
+  "a request for another protocol, such as WebSocket, has no response that carries a cookie for sure"
 const NO_FACTS: RequestFacts = Object.freeze({})
 const NOWHERE: Overlay = new Overlay({}, new Changes())
 
@@ -65,6 +67,8 @@ export class Standing {
   signOut: object | undefined
   cycle: { readonly grace: number } | undefined
   deletion: object | undefined
+  /** Whether a session is to be started even if there is nothing to remember in it. */
+  wanted = false
   doomed: Doomed | undefined
   invalidated = false
   /** How often this has become another session. */
@@ -191,6 +195,11 @@ export class Standing {
     return this.core.config.clock()
   }
 
+  /** Why nothing can be changed, if so. */
+  get readOnly(): string | undefined {
+    return this.request.readOnly ?? (this.request.isUpgrade === true ? UPGRADE : undefined)
+  }
+
   get isRenewed(): boolean {
     return this.knowledge === "missing" && this.core.config.missingServerState === "renew"
   }
@@ -258,6 +267,7 @@ export class Standing {
   serverWish(changes: Changes): ServerWish {
     if (this.deletion !== undefined && changes.set.size === 0 && this.signIn === undefined) return "delete"
     if (!changes.isEmpty || this.signIn !== undefined) return "change"
+    if (this.wanted && this.identity === "new") return "change"
     const hasRecord = this.knowledge === "unknown" || this.knowledge === "present"
     if (hasRecord && this.user !== undefined) return "change"
     // An expiry alone is nothing to remember a new visitor for.

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -17,6 +17,16 @@ const pages = readPages(root)
 const programs = pages.flatMap(programsOf)
 const runs = programs.filter(({ mode }) => mode === "run")
 const servers = programs.filter(({ mode }) => mode === "serve")
+
+/** What a block of kind `… example` shows a piece of, word for word: files that frameworks build, and that tests drive. */
+const examples = readdirSync(join(root, "examples"), { recursive: true, encoding: "utf8" })
+  .filter(
+    (path) =>
+      /\.(?:tsx?|svelte|astro|jsonc?|css)$/.test(path) &&
+      !/node_modules|[/\\](?:build|dist|\.\w+)[/\\]/.test(path) &&
+      statSync(join(root, "examples", path)).isFile(),
+  )
+  .map((path) => readFileSync(join(root, "examples", path), "utf8"))
 
 let workshop: Workshop
 let problems: Map<string, string[]>
@@ -77,6 +87,8 @@ describe("code blocks", () => {
   test.each(pages.flatMap(({ path, blocks }) => blocks.map((block) => ({ ...block, path }))))(
     "$path:$line is of a kind that is checked",
     ({ info, code }) => {
+      if (info.endsWith(" example"))
+        return expect(examples.some((text) => text.includes(code.trim()))).toBe(true)
       // SQL is run by `test/stores/docs-sql.test.ts`, that for D1 by `test/runtimes/workerd.test.ts`.
       expect(isTypeScript(info) || ["sh", "sql", "mermaid", "jsonc"].includes(info)).toBe(true)
       // JSON with comments and trailing commas is an expression of JavaScript.
@@ -248,7 +260,7 @@ describe("docs/errors.md", () => {
 
   test("has a row for every warning", () => {
     const rows = rowsOf(page, "Warning").map(([name]) => codeIn(name ?? "")[0])
-    const files = ["src/config.ts", "src/diagnostics.ts", "src/adapters/node.ts"]
+    const files = ["src/config.ts", "src/diagnostics.ts", "src/response.ts", "src/adapters/shared-node.ts"]
     const codes = files.flatMap((file) => source(file).match(/COATCHECK_\w+/g) ?? [])
     expect(rows.toSorted()).toEqual([...new Set(codes)].toSorted())
   })

@@ -22,8 +22,19 @@ import {
 } from "../../test/support/fake-sessions.ts"
 import { isHttp2, openHttp2, type Protocol, protocols, sendRaw } from "../../test/support/node-servers.ts"
 import type { Finalized, RequestFacts, Sessions } from "../api.ts"
-import { SessionError } from "../errors.ts"
-import { errorResponse, getSession, requestFacts, type RequestFactsOptions, withSession } from "./node.ts"
+import { CsrfError, SessionError, SessionReadOnlyError } from "../errors.ts"
+import { createSessions } from "../sessions.ts"
+import { memoryStore } from "../stores/memory.ts"
+import { signedInCookie } from "../testing/signed-in.ts"
+import {
+  errorResponse,
+  getSession,
+  readSession,
+  type ReadSessionOptions,
+  requestFacts,
+  type RequestFactsOptions,
+  withSession,
+} from "./node.ts"
 
 const start = oneServer()
 
@@ -626,4 +637,165 @@ test("errorResponse tells an unavailable store from everything else, whichever c
   for (const other of [new Error("x"), new SessionError("x"), "text", undefined]) {
     expect(errorResponse(other)).toMatchObject({ status: 500, body: "Internal Server Error\n" })
   }
+})
+
+const realSessions = (): Sessions =>
+  createSessions({ keys: ["k".repeat(32)], store: memoryStore(), cookie: { secure: false } })
+
+describe.each(protocols)("withSession with csrf, over %s", (protocol) => {
+  test("answers 403 to another site's unsafe request, tells onError, and leaves the handler alone", async () => {
+    const told: unknown[] = []
+    const handled: unknown[] = []
+    const listener: unknown = withSession(
+      realSessions(),
+      (request: IncomingMessage, response: ServerResponse) => {
+        handled.push(request.method)
+        response.end("done")
+      },
+      { csrf: { trustedOrigins: ["https://admin.example"] }, onError: (error) => void told.push(error) },
+    )
+    const server = await start(protocol, listener)
+    const statusOf = async (headers: Record<string, string>, method = "POST"): Promise<number> =>
+      (await server.get("/", { method, headers })).status
+    const own = `${protocol === "https" || protocol === "h2" ? "https" : "http"}://127.0.0.1:${server.port}`
+    expect(await statusOf({ "sec-fetch-site": "cross-site" })).toBe(403)
+    expect(await statusOf({ origin: "https://evil.example" })).toBe(403)
+    expect(told).toMatchObject([{ reason: "cross-site" }, { reason: "cross-site" }])
+    expect(told[0]).toBeInstanceOf(CsrfError)
+    expect(handled).toEqual([])
+    expect(await statusOf({ origin: own })).toBe(200)
+    expect(await statusOf({ origin: "https://admin.example", "sec-fetch-site": "cross-site" })).toBe(200)
+    expect(await statusOf({})).toBe(200)
+    expect(await statusOf({ "sec-fetch-site": "cross-site" }, "GET")).toBe(200)
+    expect(handled).toEqual(["POST", "POST", "POST", "GET"])
+  })
+
+  test("what onError answers takes the place of the 403", async () => {
+    const handler = (_: IncomingMessage, response: ServerResponse): unknown => response.end("handled")
+    const listener: unknown = withSession(realSessions(), handler, {
+      csrf: true,
+      onError: (error) => ({ ...errorResponse(error), body: "not from there" }),
+    })
+    const server = await start(protocol, listener)
+    const headers = { "sec-fetch-site": "same-site" }
+    expect(await server.get("/", { method: "DELETE", headers })).toMatchObject({
+      status: 403,
+      body: "not from there",
+    })
+  })
+
+  test("takes the token of a header from a browser that tells nothing", async () => {
+    const sessions = realSessions()
+    const listener: unknown = withSession(
+      sessions,
+      async (request: IncomingMessage, response: ServerResponse) =>
+        response.end(await getSession(sessions, request).csrfToken()),
+      { csrf: { token: true }, onError: () => undefined },
+    )
+    const server = await start(protocol, listener)
+    const { header } = await signedInCookie(sessions, "ada", { url: "http://localhost" })
+    const { body: token } = await server.get("/", { headers: { cookie: header } })
+    const statusOf = async (headers: Record<string, string>): Promise<number> =>
+      (await server.get("/", { method: "POST", headers })).status
+    expect(await statusOf({ cookie: header, "x-csrf-token": token })).toBe(200)
+    expect(await statusOf({ cookie: header, "x-csrf-token": `${token}x` })).toBe(403)
+    expect(await statusOf({ cookie: header })).toBe(403)
+    expect(await statusOf({ "x-csrf-token": token })).toBe(403)
+  })
+})
+
+test("a wrong csrf option is refused when the listener is made", () => {
+  expect(() => withSession(realSessions(), () => undefined, { csrf: { trustedOrigins: ["x"] } })).toThrow(
+    /csrf\.trustedOrigins\[0\]/,
+  )
+})
+
+describe("requestFacts", () => {
+  test("know the origin, what is asked for, and which setting tells of https", async () => {
+    const seen: RequestFacts[] = []
+    const server = await start("http", (request: IncomingMessage, response: ServerResponse) => {
+      for (const options of [{}, { trustProxy: true, readOnly: "why" }]) {
+        const { origin, isUpgrade, readOnly, httpsSetting } = requestFacts(request, options)
+        seen.push({ origin, isUpgrade, readOnly, httpsSetting })
+      }
+      response.end()
+    })
+    await server.get("/", { headers: { origin: "https://a.example", upgrade: "h2c" } })
+    expect(seen).toEqual([
+      {
+        origin: "https://a.example",
+        isUpgrade: false,
+        readOnly: undefined,
+        httpsSetting: "trustProxy: true",
+      },
+      {
+        origin: "https://a.example",
+        isUpgrade: false,
+        readOnly: "why",
+        httpsSetting: "let it send X-Forwarded-Proto",
+      },
+    ])
+  })
+})
+
+describe("readSession", () => {
+  /** What becomes of a request for which there is no response, as an `upgrade` event has it. */
+  async function reading(
+    options: ReadSessionOptions,
+    headers: Record<string, string>,
+    method = "GET",
+    sessions = realSessions(),
+  ): Promise<unknown> {
+    const { promise, resolve } = Promise.withResolvers<unknown>()
+    const server = await start("http", (request: IncomingMessage, response: ServerResponse) => {
+      try {
+        resolve(readSession(sessions, request, options))
+      } catch (error) {
+        resolve(error)
+      }
+      response.end()
+    })
+    await server.get("/", { method, headers: { host: "shop.example", ...headers } })
+    return promise
+  }
+
+  const upgrade = { upgrade: "websocket" }
+  const evil = { ...upgrade, origin: "https://evil.example" }
+
+  test("gives a session that can only be read, upgrade or not, and says why", async () => {
+    const sessions = realSessions()
+    const { header } = await signedInCookie(sessions, "ada", { url: "http://localhost" })
+    const session = (await reading({}, { cookie: header }, "GET", sessions)) as ReturnType<typeof readSession>
+    expect(await session.userId()).toBe("ada")
+    expect(() => session.signOut()).toThrow(SessionReadOnlyError)
+    expect(() => session.signOut()).toThrow("opened without a response that could carry a cookie")
+    const own = (await reading({ readOnly: "of my own" }, {}, "GET", sessions)) as typeof session
+    expect(() => own.clear()).toThrow("This session can only be read: of my own.")
+    const unsaid = (await reading({ readOnly: undefined }, {}, "GET", sessions)) as typeof session
+    expect(() => unsaid.clear()).toThrow(SessionReadOnlyError)
+  })
+
+  test("with csrf refuses another site's page, and no program", async () => {
+    expect(await reading({ csrf: true }, evil)).toBeInstanceOf(CsrfError)
+    expect(await reading({ csrf: true }, { ...upgrade, "sec-fetch-site": "same-site" })).toBeInstanceOf(
+      CsrfError,
+    )
+    for (const [options, headers] of [
+      [{}, evil],
+      [{ csrf: true }, upgrade],
+      [{ csrf: true }, { ...upgrade, origin: "http://shop.example" }],
+      [{ csrf: { trustedOrigins: ["https://evil.example"] } }, evil],
+      [
+        { csrf: true, trustProxy: true },
+        { ...evil, "x-forwarded-host": "evil.example" },
+      ],
+    ] as const)
+      expect(await reading(options, headers)).not.toBeInstanceOf(Error)
+  })
+
+  test("with a token asked for leaves no rejection behind that would end the process", async () => {
+    // `oneServer` looks for those.
+    expect(await reading({ csrf: { token: true } }, upgrade, "POST")).toMatchObject({ reason: "token" })
+    expect(await reading({ csrf: { token: true } }, upgrade)).not.toBeInstanceOf(Error)
+  })
 })

@@ -1,13 +1,7 @@
 import type { Finalized, Outcome } from "../api.ts"
 import { SessionError } from "../errors.ts"
 import { applyFinalized, type HeaderTarget } from "../headers.ts"
-
-/** An answer in place of the one that failed. */
-export interface ErrorResponse {
-  readonly status: number
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly body?: string | Uint8Array | undefined
-}
+import { errorResponse, type ErrorResponse } from "../refusal.ts"
 
 /** Tells of an error, and may say what to answer. Never throws, never rejects. */
 export type Report = (error: unknown) => ErrorResponse | undefined | Promise<ErrorResponse | undefined>
@@ -21,6 +15,8 @@ export interface Guest {
     finalize(outcome?: Outcome): Promise<Finalized>
   }
   readonly report: Report
+  /** Whether somebody was told already that it could not be saved, and answers in their own way. */
+  isTold?: boolean
 }
 
 /** What this file uses of the responses of `node:http` and of the compatibility API of `node:http2`. */
@@ -100,6 +96,8 @@ export class ResponseGate {
   /** Whether another answer was given in place of the handler's, so that what it still writes goes nowhere. */
   #replaced = false
   #handlerFailure: Failure | undefined
+  /** What another answer must carry, even if whoever writes it empties the head first. */
+  #owed: readonly Finalized[] = []
 
   constructor(response: NodeResponse) {
     this.#response = response
@@ -135,8 +133,19 @@ export class ResponseGate {
     return this.#guests.find((guest) => guest.sessions === sessions)?.session
   }
 
+  /** What answers from now on need not say again that this session could not be saved. */
+  tell(sessions: object): void {
+    for (const guest of this.#guests) if (guest.sessions === sessions) guest.isTold = true
+  }
+
   add(guest: Guest): void {
     this.#guests.push(guest)
+  }
+
+  /** Its framework will say itself, in an answer that it makes, what there is to say of this session. */
+  remove(session: Guest["session"]): void {
+    const index = this.#guests.findIndex((guest) => guest.session === session)
+    if (index !== -1) this.#guests.splice(index, 1)
   }
 
   /** The handler failed: answers in its place, or cuts off what it had begun. */
@@ -203,6 +212,10 @@ export class ResponseGate {
   }
 
   #pass(step: Step, args: unknown[]): unknown {
+    if (this.#owed.length > 0) {
+      announce(this.#response, this.#owed)
+      this.#owed = []
+    }
     return Reflect.apply(this.#original[step], this.#response, args)
   }
 
@@ -307,6 +320,7 @@ export class ResponseGate {
     this.#drop(failures[0]?.error)
     resetHead(this.#response)
     announce(this.#response, finalized)
+    this.#owed = finalized
     this.#state = "passed"
     this.#replaced = false
     this.#answer(failures, finalized)
@@ -368,21 +382,11 @@ export class ResponseGate {
   }
 }
 
-/** What a failure is answered with unless `onError` says otherwise: 503 with a `Retry-After` of five seconds when the store is unavailable, else 500. */
-export function errorResponse(error: unknown): ErrorResponse {
-  const unavailable = error instanceof Error && "code" in error && error.code === "ERR_SESSION_STORE"
-  const headers = { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" }
-  if (unavailable) {
-    return { status: 503, headers: { ...headers, "Retry-After": "5" }, body: "Service Unavailable\n" }
-  }
-  return { status: 500, headers, body: "Internal Server Error\n" }
-}
-
-async function finalize({ session, report }: Guest, outcome: Outcome): Promise<Finalized | Failure> {
+async function finalize(guest: Guest, outcome: Outcome): Promise<Finalized | Failure> {
   try {
-    return await session.finalize(outcome)
+    return await guest.session.finalize(outcome)
   } catch (error) {
-    return { error, report }
+    return guest.isTold === true ? { headers: [] } : { error, report: guest.report }
   }
 }
 

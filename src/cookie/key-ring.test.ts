@@ -320,6 +320,96 @@ describe("a bookmark", () => {
   })
 })
 
+describe.each(implementations)("a token for a session, over %s", (_name, primitives) => {
+  const ring = KeyRing.create([newKey, oldKey], { primitives })
+  const id = "the session's id"
+
+  test("is what the format says, spelled out", () => {
+    const salt = new Uint8Array(16).fill(7)
+    const fixed = KeyRing.create([newKey], { primitives: { ...primitives, randomBytes: () => salt } })
+    const key = nodeCrypto.hkdfSync("sha256", newKey, "", "coatcheck csrf token", 32)
+    const mac = nodeCrypto.createHmac("sha256", Buffer.from(key)).update(salt).update(id).digest()
+    expect(fixed.token(id)).toBe(Buffer.concat([salt, mac]).toString("base64url"))
+  })
+
+  test("verifies for its session alone, whichever implementation made it", () => {
+    const texts = fc.string({ unit: "binary", maxLength: 60 })
+    fc.assert(
+      fc.property(texts, texts, (one, other) => {
+        for (const making of [node, noble]) {
+          const token = KeyRing.create([newKey], { primitives: making }).token(one)
+          expect(ring.verifyToken(one, token)).toBe(true)
+          expect(ring.verifyToken(other, token)).toBe(Buffer.from(one).equals(Buffer.from(other)))
+        }
+      }),
+    )
+  })
+
+  test("has a salt of its own, so that a compressed page does not give it away", () => {
+    const tokens = new Set(Array.from({ length: 100 }, () => ring.token(id)))
+    expect(tokens.size).toBe(100)
+    expect(new Set([...tokens].map((token) => token.slice(0, 21))).size).toBe(100)
+  })
+
+  test("is made under the newest key, and verifies under each that is still there", () => {
+    const [oldRing, newRing] = [oldKey, newKey].map((key) => KeyRing.create([key], { primitives })) as [
+      KeyRing,
+      KeyRing,
+    ]
+    expect(newRing.verifyToken(id, ring.token(id))).toBe(true)
+    expect(oldRing.verifyToken(id, ring.token(id))).toBe(false)
+    expect(ring.verifyToken(id, oldRing.token(id))).toBe(true)
+    expect(newRing.verifyToken(id, oldRing.token(id))).toBe(false)
+  })
+
+  test("is refused with a bit more, less or other than it was made with", () => {
+    const bytes = Buffer.from(ring.token(id), "base64url")
+    expect(bytes).toHaveLength(48)
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const changed = Buffer.from(bytes)
+      changed[bit >> 3] = (changed[bit >> 3] as number) ^ (1 << (bit & 7))
+      expect(ring.verifyToken(id, changed.toString("base64url"))).toBe(false)
+    }
+    for (const length of [0, 1, 16, 32, 47])
+      expect(ring.verifyToken(id, bytes.subarray(0, length).toString("base64url"))).toBe(false)
+    for (const tail of [Buffer.from([0]), bytes])
+      expect(ring.verifyToken(id, Buffer.concat([bytes, tail]).toString("base64url"))).toBe(false)
+  })
+
+  test("is canonical base64url, in no other form, and what is too long is not even decoded", () => {
+    let token = ""
+    do token = ring.token(id)
+    while (!/[-_]/.test(token))
+    const standard = token.replaceAll("-", "+").replaceAll("_", "/")
+    for (const form of [
+      standard,
+      `${token}=`,
+      `${token}==`,
+      ` ${token}`,
+      `${token}\n`,
+      token.toLowerCase(),
+      `${token}A`,
+    ])
+      expect(ring.verifyToken(id, form)).toBe(false)
+    const decoded: string[] = []
+    const spying = KeyRing.create([newKey], {
+      primitives: {
+        ...primitives,
+        decodeBase64url: (text) => (decoded.push(text), primitives.decodeBase64url(text)),
+      },
+    })
+    expect(spying.verifyToken(id, "A".repeat(65))).toBe(false)
+    expect(decoded).toEqual([])
+  })
+
+  test("is no seal, nor is a seal one", () => {
+    const seal = sealAt(now)
+    const value = ring.seal("__Host-id", seal)
+    expect(ring.verifyToken(deriveId(seal.ticket), value)).toBe(false)
+    expect(ring.open("__Host-id", ring.token(id), now)).toBeUndefined()
+  })
+})
+
 describe("a key ring", () => {
   test("seals with the first key and opens with all of them", () => {
     const before = KeyRing.create([oldKey])

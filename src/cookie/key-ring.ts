@@ -41,12 +41,15 @@ const CIPHERTEXT_START = HEAD_BYTES + SALT_BYTES
 const LEAST_ENCRYPTED_BYTES = CIPHERTEXT_START + SEAL_BYTES + 1 + GCM_TAG_BYTES
 
 const LEAST_KEY_BYTES = 32
+const TOKEN_SALT_BYTES = 16
+const MAX_TOKEN_LENGTH = 64
 const PURPOSE = "coatcheck session"
 const encoder = new TextEncoder()
 const NO_SALT = new Uint8Array(0)
 const KEY_ID_INFO = utf8("coatcheck key id")
 const SIGNING_INFO = utf8("coatcheck signing")
 const ENCRYPTION_INFO = utf8("coatcheck encryption")
+const TOKEN_INFO = utf8("coatcheck csrf token")
 const MESSAGE_INFO = utf8("coatcheck message")
 /** The counter HKDF-Expand appends for its first 32 bytes of output. */
 const FIRST_BLOCK = 1
@@ -60,6 +63,7 @@ interface Key {
   readonly signing: HmacKey
   readonly signingBytes: Uint8Array
   readonly encryption: HmacKey
+  readonly tokens: HmacKey
   readonly isNewest: boolean
 }
 
@@ -120,6 +124,25 @@ export class KeyRing {
     if (bytes[0] === SIGNED) return this.#verify(cookieName, bytes, key, now)
     if (bytes[0] === ENCRYPTED) return this.#decrypt(cookieName, bytes, key, now)
     return undefined
+  }
+
+  /** A text that only this ring can make for a session: salt ‖ HMAC-SHA-256 of it. The salt has each differ, so that a compressed page does not give it away (BREACH). */
+  token(id: string): string {
+    const salt = this.#crypto.randomBytes(TOKEN_SALT_BYTES)
+    const mac = this.#newest.tokens.sign(salt, utf8(id))
+    const bytes = new Uint8Array(TOKEN_SALT_BYTES + SHA256_BYTES)
+    bytes.set(salt)
+    bytes.set(mac, TOKEN_SALT_BYTES)
+    return this.#crypto.encodeBase64url(bytes)
+  }
+
+  /** Whether `token` was made for this session, under any of the keys. Compares in constant time. */
+  verifyToken(id: string, token: string): boolean {
+    if (token.length > MAX_TOKEN_LENGTH) return false
+    const bytes = this.#crypto.decodeBase64url(token)
+    if (bytes?.length !== TOKEN_SALT_BYTES + SHA256_BYTES) return false
+    const [salt, mac] = [bytes.subarray(0, TOKEN_SALT_BYTES), bytes.subarray(TOKEN_SALT_BYTES)]
+    return this.#keys.some((key) => key.tokens.verify(salt, utf8(id), mac))
   }
 
   #sign(cookieName: string, seal: Seal): Uint8Array {
@@ -243,6 +266,7 @@ function deriveKey(bytes: Uint8Array, isNewest: boolean, crypto: Primitives): Ke
     signing: crypto.hmacKey(signingBytes),
     signingBytes,
     encryption: crypto.hmacKey(crypto.hkdfSha256(bytes, NO_SALT, ENCRYPTION_INFO, 32)),
+    tokens: crypto.hmacKey(crypto.hkdfSha256(bytes, NO_SALT, TOKEN_INFO, 32)),
     isNewest,
   }
 }

@@ -422,7 +422,12 @@ function isDatabase(database: Partial<SqliteDatabase> | undefined): boolean {
 async function openFile(path: string): Promise<OpenedDatabase> {
   const isBun = "Bun" in globalThis
   const specifier = isBun ? "bun:sqlite" : "node:sqlite"
-  const module = (await import(specifier)) as Record<string, new (path: string) => OpenedDatabase>
+  // In what Next.js bundles no import of a variable finds anything.
+  const builtin: unknown = isBun ? undefined : process.getBuiltinModule?.(specifier)
+  const module = (builtin ?? (await import(/* @vite-ignore */ specifier))) as Record<
+    string,
+    new (path: string) => OpenedDatabase
+  >
   const Database = module[isBun ? "Database" : "DatabaseSync"] as new (path: string) => OpenedDatabase
   return new Database(path)
 }

@@ -16,6 +16,8 @@ export interface Program {
   readonly source: string
   /** `check`: its types alone. `worker`: the same, with the types of Workers. `run`: it is run to its end. `serve`: it is a server on port 3000. */
   readonly mode: "check" | "worker" | "run" | "serve"
+  /** What it is type-checked with: those about frameworks need the types of the web, and other libraries change the types of frameworks. */
+  readonly place: "programs" | "frameworks" | "peers"
 }
 
 /** What a block of TypeScript may say behind its fence. */
@@ -24,6 +26,7 @@ const MODES: Readonly<Record<string, Program["mode"]>> = {
   "ts worker": "worker",
   "ts run": "run",
   "ts serve": "serve",
+  tsx: "check",
 }
 
 export function isTypeScript(info: string): boolean {
@@ -31,19 +34,22 @@ export function isTypeScript(info: string): boolean {
 }
 
 export function programsOf(page: Page): Program[] {
-  const programs: { line: number; mode: Program["mode"]; lines: string[] }[] = []
+  const framework = page.path.startsWith("docs/frameworks")
+  const place = page.path === "docs/migrating.md" ? "peers" : framework ? "frameworks" : "programs"
+  const programs: { line: number; mode: Program["mode"]; extension: string; lines: string[] }[] = []
   for (const { info, line, code } of page.blocks) {
     if (!isTypeScript(info)) continue
     const mode = MODES[info]
-    if (mode !== undefined) programs.push({ line, mode, lines: [] })
+    if (mode !== undefined) programs.push({ line, mode, extension: info.split(" ")[0] as string, lines: [] })
     const program = programs.at(-1)
     if (program === undefined) throw new Error(`${page.path}:${line} goes on with nothing.`)
     while (program.lines.length < line - 1) program.lines.push("")
     program.lines.push(...code.split("\n"))
   }
-  return programs.map(({ line, mode, lines }) => ({
+  return programs.map(({ line, mode, extension, lines }) => ({
     name: `${page.path}:${line}`,
-    file: `${page.path.replaceAll("/", ".")}.${line}.ts`,
+    place,
+    file: `${page.path.replaceAll("/", ".")}.${line}.${extension}`,
     source: `${lines.join("\n")}\nexport {}\n`,
     mode,
   }))
@@ -69,14 +75,18 @@ export interface Server {
 export async function openWorkshop(root: string, programs: readonly Program[]): Promise<Workshop> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), "docs-")))
   await symlink(join(root, "node_modules"), join(folder, "node_modules"), "junction")
-  await Promise.all(["programs", "workers"].map((name) => mkdir(join(folder, name))))
-  const fileOf = ({ file, mode }: Program): string =>
-    join(folder, mode === "worker" ? "workers" : "programs", file)
+  await Promise.all(["programs", "workers", "frameworks", "peers"].map((name) => mkdir(join(folder, name))))
+  const fileOf = ({ file, mode, place }: Program): string =>
+    join(folder, mode === "worker" ? "workers" : place, file)
   await Promise.all(programs.map((program) => writeFile(fileOf(program), program.source)))
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }))
   await writeFile(join(folder, "tsconfig.json"), JSON.stringify(settings(root, "programs", "node")))
   const workers = settings(root, "workers", "@cloudflare/workers-types")
   await writeFile(join(folder, "tsconfig.workers.json"), JSON.stringify(workers))
+  const frameworks = settings(root, "frameworks", "node", WEB)
+  await writeFile(join(folder, "tsconfig.frameworks.json"), JSON.stringify(frameworks))
+  const peers = settings(root, "peers", "node", WEB)
+  await writeFile(join(folder, "tsconfig.peers.json"), JSON.stringify(peers))
   return {
     folder,
     fileOf,
@@ -90,12 +100,14 @@ export async function openWorkshop(root: string, programs: readonly Program[]): 
       const checks = [
         await run(tsc, ["-p", "."], folder),
         await run(tsc, ["-p", "tsconfig.workers.json"], folder),
+        await run(tsc, ["-p", "tsconfig.frameworks.json"], folder),
+        await run(tsc, ["-p", "tsconfig.peers.json"], folder),
       ]
       const output = checks.map((check) => check.output).join("")
       const problems = new Map<string, string[]>()
       for (const line of output.split("\n")) {
         const [, file, at, message] =
-          /^(?:programs|workers)[/\\](.+)\.\d+\.ts\((\d+),\d+\): (.*)$/.exec(line) ?? []
+          /^(?:programs|workers|frameworks|peers)[/\\](.+)\.\d+\.tsx?\((\d+),\d+\): (.*)$/.exec(line) ?? []
         if (file === undefined) continue
         const program = programs.find(({ file: own }) => line.includes(own)) as Program
         const place = `${program.name.replace(/:\d+$/, "")}:${at}: ${message}`
@@ -113,7 +125,9 @@ export async function openWorkshop(root: string, programs: readonly Program[]): 
   }
 }
 
-function settings(root: string, folder: string, types: string): object {
+const WEB = { lib: ["es2024", "dom", "dom.iterable"], skipLibCheck: true, jsx: "react-jsx" }
+
+function settings(root: string, folder: string, types: string, own: object = {}): object {
   return {
     extends: join(root, "tsconfig.json"),
     compilerOptions: {
@@ -127,6 +141,7 @@ function settings(root: string, folder: string, types: string): object {
       lib: ["es2024"],
       types: [types],
       pretty: false,
+      ...own,
     },
     include: [folder],
     exclude: [],

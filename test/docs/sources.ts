@@ -19,6 +19,15 @@ const SOURCES: Readonly<Record<string, string>> = {
   "coatcheck/context": "adapters/context.ts",
   "coatcheck/cloudflare": "adapters/cloudflare.ts",
   "coatcheck/node": "adapters/node.ts",
+  "coatcheck/express": "adapters/express.ts",
+  "coatcheck/fastify": "adapters/fastify.ts",
+  "coatcheck/hono": "adapters/hono.ts",
+  "coatcheck/koa": "adapters/koa.ts",
+  "coatcheck/next": "adapters/next.ts",
+  "coatcheck/h3": "adapters/h3.ts",
+  "coatcheck/sveltekit": "adapters/sveltekit.ts",
+  "coatcheck/react-router": "adapters/react-router.ts",
+  "coatcheck/astro": "adapters/astro.ts",
   "coatcheck/testing": "testing/index.ts",
 }
 

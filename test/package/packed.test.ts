@@ -35,8 +35,21 @@ const subpaths = Object.entries(manifest.exports).flatMap(([subpath, target]) =>
 /** Imported for its effect alone. */
 const withoutExports = ["coatcheck/node-crypto"]
 
+/** Adapters, and the package of the framework that their users have. */
+const frameworks: Readonly<Record<string, string>> = {
+  "coatcheck/astro": "astro",
+  "coatcheck/fastify": "fastify",
+  "coatcheck/h3": "h3",
+  "coatcheck/hono": "hono",
+  "coatcheck/koa": "@types/koa",
+  "coatcheck/next": "next",
+  "coatcheck/react-router": "react-router",
+  "coatcheck/sveltekit": "@sveltejs/kit",
+}
+const withoutFramework = subpaths.filter((subpath) => !(subpath in frameworks))
+
 /** These speak of `node:http` in their types, so their users have the types of Node.js. */
-const needsNodeTypes = ["coatcheck/node"]
+const needsNodeTypes = ["coatcheck/node", "coatcheck/express"]
 
 const modules = join(root, "node_modules")
 const otherNodes = join(root, "test", "node-versions", "node_modules")
@@ -77,7 +90,7 @@ beforeAll(async () => {
     cwd: project,
   })
   await copyFile(join(root, "test", "package", "smoke.mjs"), join(project, "smoke.mjs"))
-  await writeFile(join(project, "subpaths.json"), JSON.stringify(subpaths))
+  await writeFile(join(project, "subpaths.json"), JSON.stringify(withoutFramework))
 })
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -87,7 +100,7 @@ describe("the installed package", () => {
     test.skipIf(program === undefined)(`can be imported whole and keeps a session on ${name}`, async () => {
       const { stdout } = await execute(program!, [...args, "smoke.mjs"], { cwd: project })
       const { exported, views } = JSON.parse(stdout) as { exported: Record<string, string[]>; views: object }
-      for (const subpath of subpaths.filter((each) => !withoutExports.includes(each))) {
+      for (const subpath of withoutFramework.filter((each) => !withoutExports.includes(each))) {
         expect(exported[subpath], subpath).not.toEqual([])
       }
       expect(Object.values(exported).flat()).not.toContain("default")
@@ -121,7 +134,7 @@ describe("a strict TypeScript project", () => {
   test("type-checks the subpaths without the types of Node.js", async () => {
     await typeCheck(
       "web",
-      subpaths.filter((each) => !needsNodeTypes.includes(each)),
+      withoutFramework.filter((each) => !needsNodeTypes.includes(each)),
       { lib: ["es2022", "dom"], types: [] },
     )
   })
@@ -131,10 +144,43 @@ describe("a strict TypeScript project", () => {
     for (const name of ["@types/node", "undici-types"]) {
       await symlink(join(modules, name), join(project, "node_modules", name))
     }
-    await typeCheck("node", subpaths, { lib: ["es2022"], types: ["node"] })
+    await typeCheck("node", withoutFramework, { lib: ["es2022"], types: ["node"] })
+  })
+
+  describe("that has the frameworks", () => {
+    beforeAll(async () => {
+      for (const name of new Set([...Object.values(frameworks), "react", "react-dom", "koa"])) {
+        const link = join(project, "node_modules", name)
+        await mkdir(dirname(link), { recursive: true })
+        await symlink(join(modules, name), link)
+      }
+    })
+
+    test("type-checks their adapters", async () => {
+      // Not every framework compiles by itself, but whatever is ours does.
+      const output = await compile("frameworks", Object.keys(frameworks), {
+        lib: ["es2024", "dom", "dom.iterable"],
+        types: ["node"],
+      })
+      const lines = output.split("\n")
+      expect(lines.filter((line) => /^(?:frameworks\.ts|.*[/\\]coatcheck[/\\])/.test(line))).toEqual([])
+    })
+
+    test.each(Object.keys(frameworks))("imports %s", async (subpath) => {
+      const script = `console.log(JSON.stringify(Object.keys(await import("${subpath}"))))`
+      const { stdout } = await execute(process.execPath, ["--input-type=module", "-e", script], {
+        cwd: project,
+      })
+      expect(JSON.parse(stdout)).toEqual(expect.arrayContaining([expect.stringMatching(/Sessions$/)]))
+    })
   })
 
   async function typeCheck(name: string, specifiers: string[], options: object): Promise<void> {
+    expect(await compile(name, specifiers, options)).toBe("")
+  }
+
+  /** @returns what the compiler prints. */
+  async function compile(name: string, specifiers: string[], options: object): Promise<string> {
     const imports = specifiers.map((specifier, index) => `import * as module${index} from "${specifier}"\n`)
     const uses = specifiers.map((_, index) => `module${index}`).join(", ")
     const source = `${imports.join("")}export const modules: object[] = [${uses}]\n`
@@ -149,7 +195,7 @@ describe("a strict TypeScript project", () => {
     const { stdout } = await execute(process.execPath, [tsc, "-p", `tsconfig.${name}.json`], {
       cwd: project,
     }).catch((error: { stdout: string }) => error)
-    expect(stdout).toBe("")
+    return stdout
   }
 })
 

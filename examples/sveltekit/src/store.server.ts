@@ -1,0 +1,3 @@
+import { sqliteStore } from "coatcheck/sqlite"
+
+export const store = sqliteStore(process.env.SHOP_DB ?? "shop.db")

@@ -1,0 +1,1 @@
+export { answerAdmins as GET, answerAdmins as POST } from "../../../sessions.ts"

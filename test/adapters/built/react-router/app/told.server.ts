@@ -1,0 +1,2 @@
+/** What `handleError` was told. */
+export const told: string[] = []

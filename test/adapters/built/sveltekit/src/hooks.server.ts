@@ -1,0 +1,46 @@
+import { error, redirect } from "@sveltejs/kit"
+import { type Handle, type HandleServerError, sequence } from "@sveltejs/kit/hooks"
+import { sessionErrors, svelteKitSessions, withSessionErrors } from "coatcheck/sveltekit"
+import { CSRF, stage } from "../../../scenes.ts"
+
+export const shop = svelteKitSessions(stage.sessions, { csrf: CSRF })
+export const admins = svelteKitSessions(stage.admins, { property: "adminSession" })
+
+/** Requests with this header have the sessions without the errors. */
+const BARE = "x-bare"
+
+const errors: Handle = (input) =>
+  input.event.request.headers.has(BARE) ? input.resolve(input.event) : sessionErrors(input)
+
+const before: Handle = ({ event, resolve }) => {
+  if (event.url.pathname === "/hooks/occupied") Object.assign(event.locals, { session: "another's" })
+  return resolve(event)
+}
+
+const behind: Handle = async ({ event, resolve }) => {
+  switch (event.url.pathname) {
+    case "/hooks/twice":
+      return shop.handle({ event, resolve })
+    case "/hooks/redirect":
+    case "/pages/redirect":
+      shop.getSession(event).set("note", "redirected")
+      event.cookies.set("own", "1", { path: "/" })
+      return redirect(303, "/read")
+    case "/hooks/error":
+      shop.getSession(event).set("note", "refused")
+      return error(418, "A teapot")
+    case "/hooks/guarded":
+      await shop.requireUser(event, { redirectTo: "/sign-in" })
+  }
+  return resolve(event)
+}
+
+export const handle = sequence(errors, before, shop.handle, admins.handle, behind)
+
+const describe = ({ error: caught }: { error: unknown }): { message: string } => ({
+  message: (caught as { message: string }).message,
+})
+const describeAll = withSessionErrors(describe)
+
+export const handleError: HandleServerError = (input) =>
+  input.event.request.headers.has(BARE) ? describe(input) : describeAll(input)

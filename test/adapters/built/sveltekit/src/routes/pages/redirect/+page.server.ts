@@ -1,0 +1,1 @@
+export const load = (): { never: string } => ({ never: "reached" })
