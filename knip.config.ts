@@ -36,7 +36,7 @@ const config: KnipConfig = {
     "{examples,test/adapters/built}/react-router/**/*.{ts,tsx}",
     "{examples,test/adapters/built}/next/**/*.{ts,tsx,mjs}",
     "{examples,test/adapters/built}/astro/{*,src/**/*}.{ts,mjs,astro}",
-    "{examples,test/adapters/built}/sveltekit/{*,src/**/*}.{ts,svelte}",
+    "{examples,test/adapters/built}/sveltekit/{*,{src,counter}/**/*}.{ts,svelte}",
     "examples/nest/main{,-fastify}.ts",
     "bench/*/{index,sweep,cached}.ts",
     // Bundled by the tests for workerd.

@@ -9,7 +9,7 @@ const layers: Layer[] = [
   { modules: ["json", "store"] },
   { modules: ["id", "expiry", "diagnostics", "schema", "lanes", "crypto/*"] },
   { modules: ["state", "api", "gateway", "cookie/*"] },
-  { modules: ["plan", "view", "headers", "user", "sweeper", "csrf", "guards"] },
+  { modules: ["plan", "view", "headers", "user", "sweeper", "csrf", "guards", "revocation"] },
   { modules: ["fetch"] },
   { modules: ["config"] },
   { modules: ["pending"] },

@@ -31,6 +31,13 @@ const thorough = [
   "test/support/servers/*.test.ts",
 ]
 
+/** What builds an application first. CI runs it, and `npm run test:built`. */
+const built = [
+  "test/adapters/{astro,nest,next,react-router,sveltekit}.test.ts",
+  "test/adapters/examples/nest.test.ts",
+  "test/browser/{astro,next,react-router,sveltekit}.test.ts",
+]
+
 const onServers = {
   globalSetup: "test/support/servers/global-setup.ts",
   testTimeout: 120_000,
@@ -75,6 +82,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts", "examples/**/*.test.ts"],
+          exclude: built,
           testTimeout: 120_000,
         },
       },
@@ -83,9 +91,14 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "adapters",
           include: ["test/adapters/**/*.test.ts"],
+          exclude: built,
           testTimeout: 60_000,
           hookTimeout: 180_000,
         },
+      },
+      {
+        extends: true,
+        test: { name: "built", include: built, testTimeout: 120_000, hookTimeout: 300_000 },
       },
       {
         extends: true,

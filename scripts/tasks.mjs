@@ -90,9 +90,13 @@ const vitest = (...fixed) => tool("vitest", "run", ...fixed)
 /** What only a database server can put to the test. */
 const onServers = ["src/stores/mysql*.ts", "src/stores/postgres-failures.ts", "src/stores/redis*.ts"]
 
+export function isContinuousIntegration() {
+  return !["", "0", "false"].includes(process.env.CI ?? "")
+}
+
 /** CI runs what takes long as well. A machine without the servers has nothing to measure; CI has them all. */
 function onContinuousIntegration() {
-  if (["", "0", "false"].includes(process.env.CI ?? "")) return []
+  if (!isContinuousIntegration()) return []
   return [
     "--project",
     "thorough",
@@ -103,6 +107,10 @@ function onContinuousIntegration() {
     ...onServers.map((file) => `--coverage.include=${file}`),
   ]
 }
+
+/** What only its framework can put to the test: in the tests' own process, and in those of applications that are built. */
+const mounted = ["express", "fastify", "h3", "hono", "koa"].map((name) => `src/adapters/${name}.ts`)
+const builtIn = ["astro", "next", "react-router", "sveltekit"].map((name) => `src/adapters/${name}.ts`)
 
 /**
  * What `npm run <name>` does.
@@ -134,11 +142,22 @@ export const tasks = {
     "--project",
     "unit",
     "--coverage",
-    ...onServers.map((file) => `--coverage.exclude=${file}`),
+    ...[...onServers, ...mounted, ...builtIn].map((file) => `--coverage.exclude=${file}`),
   ),
   "test:stores": vitest("--project", "stores", "--maxWorkers=2", ...onContinuousIntegration()),
   "test:browser": built(vitest("--project", "browser")),
-  "test:adapters": built(vitest("--project", "adapters", "--maxWorkers=2")),
+  "test:built": built(vitest("--project", "built", "--maxWorkers=2")),
+  "test:adapters": built(
+    vitest(
+      "--project",
+      "adapters",
+      "--maxWorkers=2",
+      "--coverage",
+      "--coverage.reportsDirectory=coverage/adapters",
+      "--coverage.thresholds.branches=90",
+      ...mounted.map((file) => `--coverage.include=${file}`),
+    ),
+  ),
   "test:runtimes": built(otherNodeVersions, vitest("--project", "runtimes", "--passWithNoTests")),
   "test:package": built(otherNodeVersions, vitest("--project", "package")),
   bench: built(tool("node", "bench/micro/index.ts")),

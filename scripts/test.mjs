@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { tasks } from "./tasks.mjs"
+import { isContinuousIntegration, tasks } from "./tasks.mjs"
 
 /** Quick and quiet: two run at a time, and each prints when it is done. */
 const checks = [
@@ -14,8 +14,16 @@ const checks = [
   "check:package",
 ]
 
-/** Vitest projects: one after the other, because some of them measure time. */
-const suites = ["test:unit", "test:stores", "test:adapters", "test:browser", "test:runtimes", "test:package"]
+/** Vitest projects: one after the other, because some of them measure time. CI has the time for those that build applications, too. */
+const suites = [
+  "test:unit",
+  "test:stores",
+  "test:adapters",
+  "test:browser",
+  ...(isContinuousIntegration() ? ["test:built"] : []),
+  "test:runtimes",
+  "test:package",
+]
 
 /** Runs every check and every test, whatever fails on the way, and sums up. */
 export async function testEverything(context) {

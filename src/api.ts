@@ -209,7 +209,7 @@ export interface CsrfOptions {
   readonly trustedOrigins?: readonly string[] | undefined
   /**
    * Ask browsers that tell neither `Sec-Fetch-Site` nor `Origin` (none since 2020 on unsafe methods) for `session.csrfToken()`, in the header
-   * `X-CSRF-Token` or the form field `_csrf`. Default false: such a request passes, for programs tell neither, too.
+   * `X-CSRF-Token` or the form field `_csrf`, if they come with a session. Default false: such a request passes, for programs tell neither, too.
    */
   readonly token?: boolean | undefined
 }
@@ -251,8 +251,8 @@ export interface Sessions<
    */
   revokeByUser(userId: UserId, options?: { readonly except?: SessionId | undefined }): Promise<number>
   /**
-   * Tells when this process has ended sessions: by `revoke`, `revokeByUser`, `revokeOthers` and `invalidate`, and by `signOut` and
-   * `signIn`, which end them under the id they had. @returns a function that stops listening.
+   * Tells when this process has ended sessions: by `revoke`, `revokeByUser`, `revokeOthers` and `invalidate`, by `delete`, which unbinds the
+   * user, and by `signOut` and `signIn`, which end them under the id they had: see `isRevoked`. @returns a function that stops listening.
    */
   onRevoked(listener: (revocation: Revocation) => void): () => void
   /** Removes expired records. Never needed for safety: an expired record is not loaded. @returns how many. */

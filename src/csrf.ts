@@ -14,6 +14,8 @@ export interface CsrfProtection {
 
 /** What the check uses of a session. */
 export interface CookieHolder {
+  /** Whether the request came without a session. */
+  readonly isNew: boolean
   verifyCsrfToken(token: string): boolean
 }
 
@@ -39,7 +41,8 @@ export function csrfProtection(option: boolean | CsrfOptions | undefined): CsrfP
     check(request, cookies, readToken) {
       const verdict = judge(request, trusted)
       if (verdict === "pass" || (verdict === "unknown" && !token)) return undefined
-      if (verdict === "unknown") return checkToken(cookies, readToken)
+      // Without a session there is nothing to ride on, and no token to be had: a program with a token of its own, such as a bearer's.
+      if (verdict === "unknown") return cookies.isNew ? undefined : checkToken(cookies, readToken)
       throw new CsrfError(
         "A request that may change something came from another site. If its pages are yours, add their origin to csrf.trustedOrigins.",
         { reason: "cross-site" },
@@ -105,7 +108,7 @@ async function firstBytes(request: Request, limit: number): Promise<Blob | undef
     size += part.value.byteLength
     if (size > limit) {
       // Not awaited: it is done when the request's own body has been read, too.
-      void reader?.cancel()
+      reader?.cancel().catch(() => undefined)
       return undefined
     }
     chunks.push(part.value)

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises"
 import { afterEach, expect, test, vi } from "vitest"
 import { createDiagnostics, type SessionEvent } from "./diagnostics.ts"
 
@@ -51,6 +52,49 @@ test("a listener of events that throws breaks nothing, and is warned of once", (
   expect(() => diagnostics.emit(event)).not.toThrow()
   diagnostics.emit(event)
   expect(warnings).toEqual(["COATCHECK_LISTENER_FAILED"])
+})
+
+// As listeners whose types say nothing of it.
+const rejects = (): unknown => Promise.reject(new Error("later"))
+const resolves = (): unknown => Promise.resolve()
+// oxlint-disable-next-line unicorn/no-thenable -- promises of other kinds are what this is about
+const thenable = (then: (_: unknown, no: () => void) => void) => (): unknown => ({ then })
+const throws = (): never => {
+  throw new Error("then")
+}
+
+test.each([
+  ["an asynchronous one that rejects", rejects],
+  ["a promise of another kind that rejects", thenable((_, no) => no())],
+  ["a promise of another kind that throws", thenable(throws)],
+])(
+  "a listener of events that fails later leaves no rejection behind, and is warned of: %s",
+  async (_kind, onEvent) => {
+    const warnings: string[] = []
+    const onWarning = (_message: string, code: string): void => void warnings.push(code)
+    const diagnostics = createDiagnostics({ onEvent, onWarning })
+    diagnostics.emit(event)
+    diagnostics.emit(event)
+    expect(warnings).toEqual([])
+    await setImmediate()
+    expect(warnings).toEqual(["COATCHECK_LISTENER_FAILED"])
+  },
+)
+
+test("an asynchronous listener that does not fail is not warned of", async () => {
+  const onWarning = vi.fn<() => void>()
+  const diagnostics = createDiagnostics({ onEvent: resolves, onWarning })
+  diagnostics.emit(event)
+  await setImmediate()
+  expect(onWarning).not.toHaveBeenCalled()
+})
+
+test("a listener of warnings that rejects leaves them to the process", async () => {
+  const emitWarning = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined)
+  createDiagnostics({ onWarning: rejects }).warn("A", "message")
+  await setImmediate()
+  expect(emitWarning).toHaveBeenCalledExactlyOnceWith("message", { type: "CoatcheckWarning", code: "A" })
+  emitWarning.mockRestore()
 })
 
 test("a listener of warnings that throws leaves them to the process", () => {

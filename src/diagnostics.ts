@@ -46,10 +46,10 @@ interface WarningProcess {
   }
 }
 
-/** What is warned of, once, when a listener throws: it must break no request, and end no process. */
+/** What is warned of, once, when a listener fails: it must break no request, and end no process. */
 export const LISTENER_FAILED = [
   "COATCHECK_LISTENER_FAILED",
-  "A listener of onEvent or onRevoked threw. What it throws is dropped: catch it in the listener.",
+  "A listener of onEvent or onRevoked threw, or its promise was rejected. What it throws is dropped: catch it in the listener.",
 ] as const
 
 /** What is warned of, once, when a store hands out a bookmark that no cookie can carry: what was saved by then stays saved. */
@@ -67,22 +67,33 @@ export function createDiagnostics(options: {
   const warned = new Set<string>()
   return {
     emit(event) {
-      try {
-        onEvent?.(event)
-      } catch {
-        this.warn(...LISTENER_FAILED)
-      }
+      if (onEvent !== undefined) tell(onEvent, event, () => this.warn(...LISTENER_FAILED))
     },
     warn(code, message) {
       if (warned.has(code)) return
       warned.add(code)
-      try {
-        onWarning(message, code)
-      } catch {
-        emitWarning(message, code)
-      }
+      tell(
+        (text) => onWarning(text, code),
+        message,
+        () => emitWarning(message, code),
+      )
     },
   }
+}
+
+/** Tells a listener, and calls `failed` if it throws, or returns a promise that is rejected. */
+export function tell<Told>(listener: (told: Told) => unknown, told: Told, failed: () => void): void {
+  try {
+    const later = listener(told)
+    // A listener may be asynchronous whatever its type says, and a rejection that nobody handles ends the process.
+    if (isThenable(later)) Promise.resolve(later).catch(failed)
+  } catch {
+    failed()
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 }
 
 function emitWarning(message: string, code: string): void {

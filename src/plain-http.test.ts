@@ -43,7 +43,7 @@ describe("a Secure cookie over what seems to be plain http, in production", () =
       {
         code: "COATCHECK_PLAIN_HTTP",
         message:
-          "A Secure cookie was sent over what seems to be plain http, where browsers drop it. If a proxy in front speaks https to them, say so: trustProxy: true. Else serve the site over https.",
+          "A Secure cookie was sent over what seems to be plain http, where browsers drop it. If a proxy in front speaks https to clients, say so: trustProxy: true. Else serve the site over https.",
       },
     ])
   })
@@ -73,10 +73,19 @@ describe("a Secure cookie over what seems to be plain http, in production", () =
     expect(await warnings("production", { ...PLAIN, secure: true })).toEqual([])
   })
 
-  test("is not warned of when the cookie is not Secure: by choice, or on localhost with auto", async () => {
+  test("is warned of as well when auto sends one without Secure: what seems local may be a proxy on this machine", async () => {
+    for (const host of ["localhost:3000", "127.0.0.1", "[::1]:3000"]) {
+      const [warning] = await warnings("production", { ...PLAIN, host }, { cookie: { secure: "auto" } })
+      expect(warning?.message).toBe(
+        'A cookie without Secure was sent, for the request seems to come from this machine itself over plain http (cookie.secure: "auto"). If a proxy in front speaks https to clients, say so: trustProxy: true. In production cookie.secure is best true.',
+      )
+    }
+    const local = { ...PLAIN, host: "localhost" }
+    expect(await warnings("development", local, { cookie: { secure: "auto" } })).toEqual([])
+  })
+
+  test("is not warned of when the cookie is not Secure by choice", async () => {
     expect(await warnings("production", PLAIN, { cookie: { secure: false } })).toEqual([])
-    for (const host of ["localhost:3000", "127.0.0.1", "[::1]:3000"])
-      expect(await warnings("production", { ...PLAIN, host }, { cookie: { secure: "auto" } })).toEqual([])
     expect(await warnings("production", PLAIN, { cookie: { secure: "auto" } })).toHaveLength(1)
     expect(await warnings("production", { ...PLAIN, host: "localhost" })).toHaveLength(1)
   })

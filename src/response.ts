@@ -107,18 +107,20 @@ function fittingBookmark(it: Standing, client: string | undefined): string | und
 }
 
 /** The cookie is sent as configured whatever the connection; that browsers may drop it must not go unnoticed. */
-function warnOfPlainHttp({ core, cookie, request }: Standing): void {
-  if (!core.config.isProduction || cookie?.secure !== true) return
+function warnOfPlainHttp({ core: { config }, cookie, request }: Standing): void {
+  const isPlain = cookie !== undefined && cookie === config.cookie.plainLocal
+  if (!config.isProduction || (cookie?.secure !== true && !isPlain)) return
   const { secure, httpsSetting } = request
   if (secure === true || (secure === undefined && httpsSetting === undefined)) return
+  const what = isPlain
+    ? 'A cookie without Secure was sent, for the request seems to come from this machine itself over plain http (cookie.secure: "auto").'
+    : "A Secure cookie was sent over what seems to be plain http, where browsers drop it."
   const advice =
-    httpsSetting === undefined
-      ? "Serve"
-      : `If a proxy in front speaks https to them, say so: ${httpsSetting}. Else serve`
-  core.config.diagnostics.warn(
-    "COATCHECK_PLAIN_HTTP",
-    `A Secure cookie was sent over what seems to be plain http, where browsers drop it. ${advice} the site over https.`,
-  )
+    httpsSetting === undefined ? "" : ` If a proxy in front speaks https to clients, say so: ${httpsSetting}.`
+  const otherwise = isPlain
+    ? " In production cookie.secure is best true."
+    : `${httpsSetting === undefined ? " Serve" : " Else serve"} the site over https.`
+  config.diagnostics.warn("COATCHECK_PLAIN_HTTP", `${what}${advice}${otherwise}`)
 }
 
 function headersOf(it: Standing, setCookie: string | undefined): Finalized {

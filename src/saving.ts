@@ -159,6 +159,8 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
   const generation = it.generation
   const before = it.id
   const privilegeChanged = it.signIn !== undefined || it.signOut !== undefined
+  // Without a new ticket, too: nobody is signed in under the id any more.
+  const unbinds = it.deletion !== undefined && plan.store !== "none"
   const id = ticket === undefined ? (it.id as SessionId) : deriveId(ticket)
   it.storing = true
   it.wrote ||= plan.store !== "none"
@@ -168,8 +170,9 @@ async function carryOut(it: Standing, plan: Plan, mode: CommitMode): Promise<voi
     it.storing = false
   }
   it.saved = true
+  if (before !== undefined && (unbinds || (ticket !== undefined && privilegeChanged)))
+    it.core.announce({ id: before })
   if (ticket === undefined) return
-  if (before !== undefined && privilegeChanged) it.core.announce({ id: before })
   if (generation !== it.generation) {
     // It was invalidated while it was being made.
     it.doomed = { id, identity: "existing", knowledge: "unknown" }

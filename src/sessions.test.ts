@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises"
 import { afterEach, describe, expect, test, vi } from "vitest"
 import type { Revocation, Session } from "./api.ts"
 import { CapabilityError, ConfigError, StoreError } from "./errors.ts"
@@ -442,8 +443,28 @@ describe("handle with csrf", () => {
     }
     expect((await post({ "X-CSRF-Token": token, "Sec-Fetch-Site": "cross-site" })).status).toBe(403)
     // Another visitor's.
-    const other = await app(request(undefined, { method: "POST", headers: { "X-CSRF-Token": token } }))
-    expect(other.status).toBe(403)
+    const other = w.visitor()
+    await other.visit((s) => s.set("cart", []))
+    const headers = { "X-CSRF-Token": token }
+    expect((await app(request(other.cookie, { method: "POST", headers }))).status).toBe(403)
+  })
+
+  test("asks no token of programs that send no cookie of ours, or one that opens nothing: they have no session to misuse", async () => {
+    const w = world()
+    const app = w.sessions.handle(() => new Response("changed"), { csrf: { token: true } })
+    const post = async (cookie: string | undefined, headers: Record<string, string> = {}): Promise<number> =>
+      (await app(request(cookie, { method: "POST", headers }))).status
+    expect(await post(undefined, { Authorization: "Bearer of a program" })).toBe(200)
+    expect(await post("theme=dark")).toBe(200)
+    expect(await post("__Host-id=forged")).toBe(200)
+    expect(await post(undefined, { "Sec-Fetch-Site": "cross-site" })).toBe(403)
+    expect(w.store.operations()).toEqual([])
+    // A session without a record is one, for it has client state.
+    const visitor = w.visitor()
+    await visitor.visit((s) => s.set("cart", []))
+    expect(await post(visitor.cookie)).toBe(403)
+    await visitor.visit((s) => s.delete())
+    expect(await post(visitor.cookie)).toBe(403)
   })
 })
 
@@ -631,6 +652,45 @@ describe("onRevoked", () => {
     expect(heard).toHaveLength(5)
   })
 
+  test("is told of delete, which unbinds the user: of the record alone, of one that is written anew, and of none that was not there", async () => {
+    const w = world()
+    const heard: Revocation[] = []
+    w.sessions.onRevoked((revocation) => heard.push(revocation))
+    await w.visitor().visit((s) => s.delete())
+    for (const change of [
+      (s: Session) => s.delete(),
+      async (s: Session) => {
+        s.delete()
+        await s.save()
+      },
+      (s: Session) => {
+        s.delete()
+        s.set("cart", [])
+      },
+      (s: Session) => {
+        s.delete()
+        s.signIn("bob")
+      },
+    ]) {
+      heard.length = 0
+      const visitor = w.visitor()
+      await visitor.visit((s) => s.signIn("ann"))
+      const id = await visitor.visit((s) => s.id)
+      await visitor.visit(change)
+      expect(heard).toEqual([{ id }])
+      // There is nothing to end any more.
+      await visitor.visit((s) => s.set("cart", []))
+      expect(heard).toHaveLength(1)
+    }
+    heard.length = 0
+    const visitor = w.visitor()
+    await visitor.visit((s) => s.signIn("ann"))
+    await visitor.visit((s) => s.delete(), { status: 500 })
+    w.store.failNext("delete")
+    await expect(visitor.visit((s) => s.delete())).rejects.toThrow(StoreError)
+    expect(heard).toEqual([])
+  })
+
   test("a listener that throws breaks neither the revocation nor the next listener, and is warned of", async () => {
     const warnings: string[] = []
     const w = world({ onWarning: (_message, code) => warnings.push(code) })
@@ -641,6 +701,21 @@ describe("onRevoked", () => {
     w.sessions.onRevoked((revocation) => heard.push(revocation))
     expect(await w.sessions.revokeByUser("ann")).toBe(0)
     expect(heard).toHaveLength(1)
+    expect(warnings).toEqual(["COATCHECK_LISTENER_FAILED"])
+  })
+
+  test("an asynchronous listener that rejects leaves no rejection behind, and is warned of", async () => {
+    const warnings: string[] = []
+    const w = world({ onWarning: (_message, code) => warnings.push(code) })
+    const heard: Revocation[] = []
+    w.sessions.onRevoked((revocation): unknown => {
+      heard.push(revocation)
+      return Promise.reject(new Error("listener"))
+    })
+    await w.sessions.revokeByUser("ann")
+    await w.sessions.revokeByUser("ann")
+    await setImmediate()
+    expect(heard).toHaveLength(2)
     expect(warnings).toEqual(["COATCHECK_LISTENER_FAILED"])
   })
 

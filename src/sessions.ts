@@ -1,7 +1,7 @@
 import type { AnyState, HandleOptions, RequestFacts, Revocation, Session, Sessions, UserId } from "./api.ts"
 import { type Config, resolveConfig, type SessionsOptions } from "./config.ts"
 import { csrfProtection, csrfTokenOf } from "./csrf.ts"
-import { LISTENER_FAILED } from "./diagnostics.ts"
+import { LISTENER_FAILED, tell } from "./diagnostics.ts"
 import { UnknownIdError } from "./errors.ts"
 import { durationOption } from "./expiry.ts"
 import { CapabilityError } from "./errors.ts"
@@ -46,7 +46,7 @@ export function createSessions(options: SessionsOptions = {}): Sessions {
 
 class SessionManager implements Sessions {
   readonly #core: Core
-  readonly #listeners = new Set<(revocation: Revocation) => void>()
+  readonly #listeners = new Set<(revocation: Revocation) => unknown>()
   readonly #handled = new WeakSet<Request>()
 
   constructor(config: Config) {
@@ -125,7 +125,7 @@ class SessionManager implements Sessions {
 
   readonly onRevoked = (listener: (revocation: Revocation) => void): (() => void) => {
     // A listener of its own for each call, so that the same function may listen twice and stop once.
-    const own = (revocation: Revocation): void => listener(revocation)
+    const own = (revocation: Revocation): unknown => listener(revocation)
     this.#listeners.add(own)
     return () => void this.#listeners.delete(own)
   }
@@ -148,11 +148,7 @@ class SessionManager implements Sessions {
 
   #announce(revocation: Revocation): void {
     for (const listener of this.#listeners) {
-      try {
-        listener(revocation)
-      } catch {
-        this.#core.config.diagnostics.warn(...LISTENER_FAILED)
-      }
+      tell(listener, revocation, () => this.#core.config.diagnostics.warn(...LISTENER_FAILED))
     }
   }
 

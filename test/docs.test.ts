@@ -64,6 +64,22 @@ describe("code blocks", () => {
     expect(problems.get(program.name) ?? []).toEqual([])
   })
 
+  const upgrades = programs.filter(({ source: text }) => text.includes('.on("upgrade"'))
+
+  test.each(upgrades)(
+    "$name outlives connections that are reset while they wait for their upgrade",
+    ({ source: text }) => {
+      const [, stream = "none"] = /\.on\("upgrade", (?:async )?\(\w+(?:: \w+)?, (\w+)/.exec(text) ?? []
+      expect(text).toContain(`${stream}.on("error", () => ${stream}.destroy())`)
+    },
+  )
+
+  const listeners = programs.filter(({ source: text }) => text.includes(".onRevoked("))
+
+  test.each(listeners)("$name knows that not every revocation is of one session", ({ source: text }) => {
+    expect(text).not.toMatch(/\.onRevoked\(\(\{ id \}\)/)
+  })
+
   test.each(runs)("$name runs", async (program: Program) => {
     await import(/* @vite-ignore */ pathToFileURL(workshop.fileOf(program)).href)
   })
@@ -248,7 +264,7 @@ describe("docs/errors.md", () => {
   test("has a row for every error with its code", () => {
     const rows = rowsOf(page, "Error").map(([name, code]) => [codeIn(name ?? "")[0], codeIn(code ?? "")[0]])
     const codes = [...source("src/errors.ts").matchAll(/export class (\w+) [^}]*? code: [^=]*= "(\w+)"/g)]
-    expect(codes.length).toBe(Object.keys(core).filter((name) => name.endsWith("Error")).length)
+    expect(codes.length).toBe(Object.keys(core).filter((name) => /^[A-Z]\w*Error$/.test(name)).length)
     expect(rows.toSorted()).toEqual(codes.map(([, name, code]) => [name, code]).toSorted())
   })
 

@@ -6,6 +6,8 @@ export default defineConfig({
   adapter: node({ mode: "standalone" }),
   // Astro's own sessions are off: they would do nothing here.
   session: false,
+  // Or `<ClientRouter />` fetches each page whose link is hovered over, and once more when it is opened. Links may ask for it.
+  prefetch: { prefetchAll: false },
   cacheDir: "dist/.astro",
   vite: {
     cacheDir: "dist/.vite",

@@ -4,7 +4,7 @@ import { withSessionProxy } from "./sessions"
 /** Keeps alive the sessions of those who only look, and shows a message once: `take` is a change, which a page cannot make. */
 export const proxy = withSessionProxy(async (session, request) => {
   const headers = new Headers(request.headers)
-  headers.delete("x-notice")
+  headers.delete("x-notice") // A visitor may have sent one.
   if (request.method === "GET") {
     const notice = await session.take("notice")
     if (notice !== undefined) headers.set("x-notice", encodeURIComponent(notice))

@@ -26,7 +26,6 @@ export interface AstroRequest {
 /** What is used of the context that Astro hands to a middleware. */
 export interface AstroContext extends AstroRequest {
   readonly request: Request
-  readonly props?: object | undefined
 }
 
 /** A middleware of Astro, for `onRequest` and `sequence`. */
@@ -84,11 +83,12 @@ export function astroSessions<
   }
 
   /** Opens a session, and makes it the one of a request. */
-  function open(context: AstroContext, cookies = cookiesOf(context)): Visit<Own> {
-    const facts = new FetchFacts(context.request, { httpsSetting: HTTPS_SETTING })
+  function open(context: AstroContext, cookies = cookiesOf(context.request)): Visit<Own> {
+    const { request } = context
+    const facts = new FetchFacts(request, { httpsSetting: HTTPS_SETTING })
     const session = sessions.open(cookies, facts)
     expose(context.locals, property, session)
-    const visit = { context, facts, session }
+    const visit = { context, request, facts, session }
     visits.set(context.locals, visit)
     return visit
   }
@@ -124,6 +124,7 @@ export function astroSessions<
       return visit.response
     } finally {
       visit.isOver = true
+      mark(visit.request)
     }
   }
 
@@ -202,6 +203,8 @@ const HTTPS_SETTING = 'security: { allowedDomains: [{ hostname: "shop.example" }
 /** What is remembered of a request. Astro may run its middleware several times for one: for rewrites, and for error pages. */
 interface Visit<S> {
   readonly context: AstroContext
+  /** What the context began with: for a rewrite Astro gives it another. */
+  readonly request: Request
   readonly facts: FetchFacts
   readonly session: S
   response?: Response
@@ -211,27 +214,61 @@ interface Visit<S> {
 
 type Finalizable = Pick<Session, "finalize">
 
-/** Whether a run of the middleware goes on with the request of an earlier one with the same locals. */
+/**
+ * Whether a run of the middleware goes on with the request of an earlier one with the same locals. Locals that requests share look the same, so
+ * only what no other request can have counts: whatever proves nothing is another visitor's.
+ */
 function isSameRequest(earlier: Visit<unknown>, context: AstroContext): boolean {
   if (earlier.isShared === true) return false
-  if (stateOf(earlier.context) === stateOf(context)) return true
-  // An error page is given the error that led to it, if only as undefined.
-  const isErrorPage = "error" in (context.props ?? {})
-  return isErrorPage && earlier.isOver === true && cookiesOf(earlier.context) === cookiesOf(context)
+  const state = stateOf(context)
+  if (state !== undefined && state === stateOf(earlier.context)) return true
+  return isMarkedAs(earlier.request, context.request) || context.request === earlier.request
 }
 
-/** Astro's own record of a request, which outlives rewrites. */
-function stateOf(context: AstroContext): unknown {
-  return Reflect.get(context, Symbol.for("astro.fetchState"))
+/** Astro's own record of a request, which outlives rewrites, if this Astro has one. */
+function stateOf(context: AstroContext): object | undefined {
+  const state: unknown = Reflect.get(context, Symbol.for("astro.fetchState"))
+  return typeof state === "object" && state !== null ? state : undefined
 }
 
-function cookiesOf({ request }: AstroContext): string | null {
+/** What tells Astro's copies of a request from other requests. No client knows the mark of a request, not even its own. */
+const marks = new WeakMap<Request, string>()
+const MARK = "coatcheck-request"
+
+/**
+ * Marks a request that has been answered: behind a proxy, Astro gives its error page a copy of it, and of all that a copy takes along only the
+ * headers can carry something.
+ */
+function mark(request: Request): void {
+  if (marks.has(request)) return
+  const own = crypto.randomUUID()
+  try {
+    request.headers.set(MARK, own)
+    marks.set(request, own)
+  } catch (error) {
+    // Headers of a request as a platform made it cannot be changed: Astro has not copied it, nor will it.
+    if (!(error instanceof TypeError)) throw error
+  }
+}
+
+function isMarkedAs(answered: Request, request: Request): boolean {
+  const own = marks.get(answered)
+  if (own === undefined) return false
+  if (request.headers.get(MARK) === own) {
+    // Remembered for sessions of another kind, and out of sight of the page.
+    marks.set(request, own)
+    request.headers.delete(MARK)
+  }
+  return marks.get(request) === own
+}
+
+function cookiesOf(request: Request): string | null {
   return request.headers.get("cookie")
 }
 
 /** The `Cookie` header as the client would send it after the response so far. */
-async function cookiesAfter({ context, session, response }: Visit<Finalizable>): Promise<string | null> {
-  const header = cookiesOf(context)
+async function cookiesAfter({ request, session, response }: Visit<Finalizable>): Promise<string | null> {
+  const header = cookiesOf(request)
   if (response === undefined) return header
   const { setCookie } = await session.finalize()
   const [pair] = setCookie?.split(";", 1) ?? []

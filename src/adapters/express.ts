@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Session, Sessions } from "../api.ts"
 import { CSRF_FIELD, CSRF_HEADER, csrfProtection } from "../csrf.ts"
-import { SessionError } from "../errors.ts"
+import { SignInRequiredError } from "../errors.ts"
 import { freshness } from "../guards.ts"
 import { errorResponse } from "../refusal.ts"
 import {
@@ -10,6 +10,8 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
+  PROXY_IS_TRUSTED,
   type PropertyOptions,
 } from "./shared-adapter.ts"
 import { attachSession, first, gateOf, NodeRequestFacts, sessionOfRequest } from "./shared-node.ts"
@@ -67,16 +69,13 @@ export function expressSessions<
   const { property = "session" } = options
   const csrf = csrfProtection(options.csrf)
 
-  function open(
-    request: IncomingMessage,
-    response: ServerResponse,
-    next: (error?: unknown) => void,
-  ): Promise<void> | undefined {
+  function open(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void {
     const facts = new ExpressFacts(request)
     const onError = (error: unknown): Promise<void> => handOver(error, response, next)
-    const session = attachSession(sessions, request, response, { onError }, facts)
+    const session = attachSession(sessions, request, response, { onError, keepHeaders: true }, facts)
     expose(request, property, session)
-    return csrf?.check(facts, session, () => tokenOf(request))
+    // Nothing is waited for: where there is a token, it has been read.
+    void csrf?.check(facts, session, () => tokenOf(request))
   }
 
   const getSession: Own["getSession"] = (request) =>
@@ -92,7 +91,9 @@ export function expressSessions<
         next,
         () => {
           if (to === undefined) return false
-          response.writeHead(303, { Location: to }).end()
+          // Somebody else may have run out of patience.
+          if (!response.headersSent && !response.writableEnded)
+            response.writeHead(303, { Location: locationOf(to) }).end()
           return true
         },
       )
@@ -102,15 +103,13 @@ export function expressSessions<
   return {
     getSession,
     middleware: (request, response, next) => {
-      let checking: Promise<void> | undefined
       try {
-        checking = open(request, response, next)
+        open(request, response, next)
       } catch (error) {
         next(error)
         return
       }
-      if (checking === undefined) next()
-      else checking.then(() => next(), next)
+      next()
     },
     requireUser: ({ redirectTo } = {}) => guarding(undefined, redirectTo),
     requireFresh: ({ within, redirectTo }) => guarding(freshness(within), redirectTo),
@@ -118,16 +117,13 @@ export function expressSessions<
 }
 
 /**
- * An error handler that answers what sessions fail with: 503 with `Retry-After` while the store is unavailable, 401, 403. Other errors go on to
- * the next handler. Mount it after the routes, if you want that.
+ * An error handler that answers what sessions fail with: 503 with `Retry-After` while the store is unavailable, 401, 403. Other errors, mistakes
+ * in the program included, go on to the next handler. Mount it after the routes, if you want that.
  */
 export const sessionErrors: ExpressErrorHandler = (error, _request, response, next) => {
-  if (!(error instanceof SessionError) || response.headersSent) {
-    next(error)
-    return
-  }
   const { status, headers, body } = errorResponse(error)
-  response.writeHead(status, headers).end(body)
+  if (status === 500 || response.headersSent) next(error)
+  else response.writeHead(status, headers).end(body)
 }
 
 /** Runs a guard. Not in a `try` with `next`: what the next handler throws is not for us to catch. */
@@ -135,8 +131,14 @@ function settle(check: () => Promise<unknown>, next: (error?: unknown) => void, 
   check().then(
     () => next(),
     (error: unknown) => {
-      const isRefusal = error instanceof SessionError && error.code === "ERR_SESSION_SIGN_IN_REQUIRED"
-      if (!isRefusal || !divert()) next(error)
+      let isDiverted = false
+      try {
+        isDiverted = error instanceof SignInRequiredError && divert()
+      } catch (failure) {
+        next(failure)
+        return
+      }
+      if (!isDiverted) next(error)
     },
   )
 }
@@ -159,21 +161,33 @@ interface ExpressRequest extends IncomingMessage {
   readonly body?: unknown
 }
 
-/** Express knows whom it trusts. */
+/** Express knows whom it trusts, and takes their word as `X-Forwarded-Proto` and `X-Forwarded-Host` alone. */
 class ExpressFacts extends NodeRequestFacts {
   readonly #request: ExpressRequest
+  readonly #trusted: boolean
 
   constructor(request: ExpressRequest) {
-    super(request, { trustProxy: trustsProxy(request) })
+    super(request, {})
     this.#request = request
+    this.#trusted = trustsProxy(request)
   }
 
   override get secure(): boolean | undefined {
-    return this.#request.secure === true ? true : super.secure
+    if (this.#request.secure === true) return true
+    return this.#trusted && this.#told("proto") !== undefined ? false : super.secure
+  }
+
+  override get host(): string | undefined {
+    return (this.#trusted ? this.#told("host") : undefined) ?? super.host
   }
 
   override get httpsSetting(): string {
-    return 'app.set("trust proxy", 1)'
+    return this.#trusted ? PROXY_IS_TRUSTED : 'app.set("trust proxy", 1)'
+  }
+
+  #told(what: "proto" | "host"): string | undefined {
+    const told = first(this.#request.headers[`x-forwarded-${what}`])?.split(",", 1)[0]?.trim()
+    return told === "" ? undefined : told
   }
 }
 

@@ -7,13 +7,14 @@ import type {
   FastifyTypeProvider,
   RawServerBase,
 } from "fastify"
-import type { CsrfOptions, Finalized, Session, Sessions } from "../api.ts"
+import type { CsrfOptions, Session, Sessions } from "../api.ts"
 import { CSRF_FIELD, CSRF_HEADER, csrfProtection } from "../csrf.ts"
 import { SessionError, SignInRequiredError } from "../errors.ts"
 import { isEncrypted } from "../forwarded.ts"
 import { freshness } from "../guards.ts"
 import { errorResponse } from "../refusal.ts"
 import {
+  ANSWER_HEADERS,
   expose,
   found,
   type FreshGuardOptions,
@@ -21,6 +22,7 @@ import {
   type GuardOptions,
   propertyTaken,
   type PropertyOptions,
+  PROXY_IS_TRUSTED,
 } from "./shared-adapter.ts"
 import {
   attachSession,
@@ -30,6 +32,7 @@ import {
   type NodeRequest,
   type NodeServerResponse,
   sessionOfRequest,
+  settleSession,
 } from "./shared-node.ts"
 
 export type { FreshGuardOptions, GuardOptions }
@@ -106,6 +109,8 @@ export function fastifySessions<
   const csrf = csrfProtection(options.csrf)
   // A token may be in the body, which is not there yet when a request comes in.
   const csrfBeforeBody = csrfProtection(withoutToken(options.csrf))
+  // Requests whose save has failed: the page of Fastify's error handlers goes through the hook, too.
+  const failed = new WeakSet<NodeRequest>()
 
   const plugin: FastifySessionsPlugin = (app, _, registered) => {
     try {
@@ -118,7 +123,7 @@ export function fastifySessions<
     app.addHook("onRequest", (request, reply, next) => {
       const facts = new FastifyFacts(request)
       const onError = (error: unknown): Promise<void> | undefined => {
-        settle(session)
+        failed.add(request.raw)
         return handOver(error, reply)
       }
       const session = attachSession(sessions, request.raw, reply.raw, { onError }, facts)
@@ -136,10 +141,22 @@ export function fastifySessions<
     // Here a failure still meets everything that Fastify has for errors. What never comes by here is left to the gate of the response.
     app.addHook("onSend", (request, reply, payload, next) => {
       const session = sessionOfRequest(sessions, request.raw)
-      return session?.isTouched === true ? saveEarly(session, reply, payload) : next()
+      if (session?.isTouched !== true || failed.has(request.raw)) return next()
+      return saveEarly(request, reply, payload)
     })
 
     registered()
+  }
+
+  /** A promise rather than a call of `next`, for what Fastify does then may throw, which it catches from promises alone. */
+  async function saveEarly({ raw }: FastifySessionRequest, reply: AnyReply, payload: unknown): Promise<void> {
+    try {
+      await settleSession(sessions, raw, statusOf(reply, payload))
+    } catch (error) {
+      failed.add(raw)
+      forgetAnswer(reply)
+      throw error
+    }
   }
 
   const getSession: Own["getSession"] = (request) =>
@@ -230,49 +247,11 @@ function claim(app: Claimed, sessions: object, property: string | false): void {
   registrations.set(app, own.add(sessions))
 }
 
-/** A promise rather than a call of `next`, for what Fastify does then may throw, which it catches from promises alone. */
-async function saveEarly(
-  session: Pick<Session, "finalize">,
-  reply: AnyReply,
-  payload: unknown,
-): Promise<void> {
-  try {
-    await session.finalize({ status: statusOf(reply, payload) })
-  } catch (error) {
-    settle(session)
-    forgetAnswer(reply)
-    throw error
-  }
-}
-
-/** Its failure is answered by what Fastify has for errors, so neither the hook nor the gate must fail once more for the error page. */
-function settle(session: object): void {
-  const finalize = (): Promise<Finalized> => Promise.resolve({ headers: [] })
-  Object.defineProperties(session, { isTouched: { value: false }, finalize: { value: finalize } })
-}
-
 /** What was to be sent with. A web `Response` brings its own, which Fastify takes over later. */
 function statusOf(reply: AnyReply, payload: unknown): number {
   const isResponse = Object.prototype.toString.call(payload) === "[object Response]"
   return isResponse ? (payload as { status: number }).status : reply.statusCode
 }
-
-/** Headers that say something of the answer that is not sent, and would be wrong of an error page. */
-const ANSWER_HEADERS = [
-  "accept-ranges",
-  "cache-control",
-  "cdn-cache-control",
-  "content-disposition",
-  "content-encoding",
-  "content-language",
-  "content-location",
-  "content-range",
-  "etag",
-  "expires",
-  "last-modified",
-  "location",
-  "surrogate-control",
-]
 
 function forgetAnswer(reply: AnyReply): void {
   for (const name of ANSWER_HEADERS) reply.removeHeader(name)
@@ -320,7 +299,9 @@ class FastifyFacts extends NodeRequestFacts {
   }
 
   override get httpsSetting(): string {
-    return "Fastify({ trustProxy: true })"
+    const isTold = this.#request.raw.headers["x-forwarded-proto"] === "https"
+    // What is told and not believed comes from a proxy that is not among the trusted ones.
+    return "ips" in this.#request && !isTold ? PROXY_IS_TRUSTED : "Fastify({ trustProxy: true })"
   }
 }
 

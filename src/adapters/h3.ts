@@ -6,6 +6,7 @@ import { finishResponse } from "../fetch.ts"
 import { freshness } from "../guards.ts"
 import { type ErrorResponse, sessionErrorResponse } from "../refusal.ts"
 import {
+  ANSWER_HEADERS,
   expose,
   found,
   type FreshGuardOptions,
@@ -13,6 +14,7 @@ import {
   type GuardOptions,
   heldBy,
   type PropertyOptions,
+  PROXY_IS_TRUSTED,
 } from "./shared-adapter.ts"
 import { gateKey, type NodeResponse, ResponseGate } from "./shared-response.ts"
 import { openWeb } from "./shared-web.ts"
@@ -60,7 +62,8 @@ export function h3Sessions<
   type Own = H3Sessions<State, ClientState, Input, ClientInput>
   const { property = "session", trustProxy } = options
   const csrf = csrfProtection(options.csrf)
-  const factsOptions = { trustProxy, httpsSetting: "h3Sessions(sessions, { trustProxy: true })" }
+  const httpsSetting = trustProxy === true ? PROXY_IS_TRUSTED : "h3Sessions(sessions, { trustProxy: true })"
+  const factsOptions = { trustProxy, httpsSetting }
 
   // Kept by the context, which an application mounted by its `fetch` shares.
   const getSession: Own["getSession"] = ({ context }) =>
@@ -144,6 +147,8 @@ function gateOf(event: H3Event): ResponseGate | undefined {
 
 /** What h3 answers an error with that none of its functions is there to throw. */
 async function reportTo(event: H3Event, error: unknown): Promise<ErrorResponse> {
+  // Prepared for the answer that is not sent, h3 would add them to a response of `onError`.
+  for (const name of ANSWER_HEADERS) event.res.headers.delete(name)
   const response = await respond(event, error)
   const { status, headers } = response
   const body = new Uint8Array(await response.arrayBuffer())

@@ -6,11 +6,13 @@ import { freshness } from "../guards.ts"
 import { sessionErrorResponse } from "../refusal.ts"
 import {
   type AdapterOptions,
+  ANSWER_HEADERS,
   expose,
   found,
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  PROXY_IS_TRUSTED,
 } from "./shared-adapter.ts"
 import {
   attachSession,
@@ -39,6 +41,8 @@ export interface KoaContext {
   status: number
   respond?: boolean | undefined
   get(field: string): string
+  set(field: string, value: string): void
+  remove(field: string): void
   redirect(url: string): void
   onerror(error: Error): void
 }
@@ -121,7 +125,13 @@ export function koaSessions<
     await open(ctx)
     await next()
     // Who answers by hand has perhaps not begun: then the first byte decides.
-    if (ctx.respond !== false) await settleSession(sessions, ctx.req, ctx.status)
+    if (ctx.respond === false) return
+    try {
+      await settleSession(sessions, ctx.req, ctx.status)
+    } catch (error) {
+      forgetAnswer(ctx)
+      throw error
+    }
   }
 
   return {
@@ -158,6 +168,14 @@ function withStatus(error: unknown): Error {
   return error as Error
 }
 
+/** Who catches the error makes another answer, of which the headers of this one would be wrong. */
+function forgetAnswer(ctx: KoaContext): void {
+  if (ctx.res.headersSent) return
+  for (const name of ANSWER_HEADERS) ctx.remove(name)
+  ctx.set("Cache-Control", "no-store")
+  ctx.status = 500
+}
+
 /** Koa knows whom it trusts, and applications may teach it more. */
 class KoaFacts extends NodeRequestFacts {
   readonly #ctx: KoaContext
@@ -179,7 +197,7 @@ class KoaFacts extends NodeRequestFacts {
   }
 
   override get httpsSetting(): string {
-    return "app.proxy = true"
+    return this.#ctx.app.proxy ? PROXY_IS_TRUSTED : "app.proxy = true"
   }
 }
 

@@ -5,15 +5,24 @@ import type { Finalized, Session, Sessions } from "../api.ts"
 import { CSRF_FIELD, CSRF_HEADER, csrfProtection, csrfTokenOf } from "../csrf.ts"
 import { SessionError } from "../errors.ts"
 import { abandon, FetchFacts, finishResponse, type WebRequest, withFinalized } from "../fetch.ts"
+import { freshness } from "../guards.ts"
 import { sessionErrorResponse } from "../refusal.ts"
-import { type AdapterOptions, type FreshGuardOptions, guard, type GuardOptions } from "./shared-adapter.ts"
+import {
+  type AdapterOptions,
+  type FreshGuardOptions,
+  guard,
+  type GuardOptions,
+  heldBy,
+  hold,
+  release,
+} from "./shared-adapter.ts"
 
 export type { FreshGuardOptions, GuardOptions }
 
 export interface NextSessionsOptions extends AdapterOptions {
   /**
    * Answers what a route handler or a proxy function fails with, the saving of its session included. What it leaves undefined is thrown on,
-   * and Next.js answers 500.
+   * and Next.js answers 500. What a handler has changed before it failed is dropped, as for a status of 500, whatever this answers.
    * Default: 503 while the store is unavailable, 401 where somebody must sign in first, 403 for a cross-site request.
    */
   readonly onError?:
@@ -75,8 +84,16 @@ const FACTS = {
 } as const
 const IN_COMPONENTS =
   "a server component sends no cookies, so change it in a server action (withSessionAction), a route handler (withSession) or the proxy (withSessionProxy)"
+const IN_STATIC =
+  'this answer is made once and kept for everybody (dynamic = "force-static"), so have the route rendered for each request'
 const IN_PROXY =
   "the answer to anything but GET is a server action's or a route handler's, so change it there"
+const ELSEWHERE =
+  "A proxy function changed the session and rewrote to another origin, which would be sent the new cookie by Next.js. Change the session in another request, or redirect."
+const AFTER_ACTION =
+  "Next.js fetches the page that a server action redirects to by itself, and drops the cookies of its answer, so no session can begin or change its cookie here. The browser asks again."
+const NESTED =
+  "This request already has a session of these sessions: withSession, withSessionAction and withSessionProxy cannot be nested. Hand the session on, or use getSession."
 
 /** Sessions for the App Router of Next.js 16. */
 export function nextSessions<
@@ -105,9 +122,13 @@ export function nextSessions<
   }
 
   const withSession: Own["withSession"] = (handler) => async (request, context) => {
-    const facts = new FetchFacts(request, FACTS)
+    const jar = await jarIfAny()
+    const facts =
+      jar !== undefined && (await isForEverybody())
+        ? new FetchFacts(requestOf("GET", request.headers), { ...FACTS, readOnly: IN_STATIC })
+        : new FetchFacts(request, FACTS)
     const session = sessions.open(request.headers.get("cookie"), facts)
-    hold((await jarIfAny()) ?? request, sessions, session)
+    hold(jar ?? request, sessions, session, NESTED)
     const response = await answer(request, session, async () => {
       await csrf?.check(facts, session, () => csrfTokenOf(request))
       return handler(session, request, context)
@@ -135,7 +156,12 @@ export function nextSessions<
       const navigation = navigationOf(error)
       if (navigation !== undefined) return responseOf(navigation, base)
       try {
-        return await refuse(error, request)
+        // Next.js may come to throw more of its own, which is nobody else's to answer.
+        if (digestOf(error)?.startsWith("NEXT_") === true) throw error
+        const response = await refuse(error, request)
+        // Whatever it is answered with, it has failed. Who sends the answer is told if this fails as well.
+        await session.finalize({ status: 500 }).catch(() => undefined)
+        return response
       } catch (unanswered) {
         await abandon(session)
         throw unanswered
@@ -155,7 +181,7 @@ export function nextSessions<
       const [head, jar] = await Promise.all([headers(), cookies()])
       const facts = new FetchFacts(requestOf("POST", head), FACTS)
       const session = sessions.open(currentCookies(head.get("cookie"), jar), facts)
-      hold(jar, sessions, session)
+      hold(jar, sessions, session, NESTED)
       try {
         await csrf?.check(facts, session, () => head.get(CSRF_HEADER) ?? fieldOf(args))
         const result = await action(session, ...args)
@@ -168,8 +194,9 @@ export function nextSessions<
         await (status === undefined ? finished.catch(() => undefined) : finished)
         throw error
       } finally {
-        // What is rendered from here on opens it anew, and so sees what was saved.
+        // Who asks from here on opens it anew, and so sees what was saved.
         release(jar, sessions)
+        readable.delete(jar)
       }
     }
 
@@ -183,23 +210,34 @@ export function nextSessions<
   const withSessionProxy: Own["withSessionProxy"] = (proxy) => async (request, event) => {
     const isPage = request.method === "GET"
     const facts = new FetchFacts(request, isPage ? FACTS : { ...FACTS, readOnly: IN_PROXY })
-    const open = (): OwnSession => sessions.open(request.headers.get("cookie"), facts)
-    let session = open()
-    if (isPage && !isPrefetch(request)) {
-      if (session.isNew) session = open() // Untouched, until somebody uses it.
-      else await loadIfPossible(session)
+    const session = sessions.open(request.headers.get("cookie"), facts)
+    hold((await jarIfAny()) ?? request, sessions, session, NESTED)
+    const isAfterAction = request.headers.has("x-action-redirect")
+    if (isAfterAction) refuseRotation(session)
+    const isLookedAt = isPage && !isPrefetch(request)
+    let isUsed = false
+    const handle = async (): Promise<ProxyResult> => {
+      let result: ProxyResult
+      try {
+        result = await proxy?.(session, request, event)
+      } finally {
+        isUsed = session.isTouched
+      }
+      if (isLookedAt && !session.isModified) await loadIfPossible(session)
+      return result
     }
-    hold((await jarIfAny()) ?? request, sessions, session)
-    const handle = async (): Promise<ProxyResult> => proxy?.(session, request, event)
     const response = (await answer(request, session, handle, request.url)) ?? NextResponse.next()
     const isChanged = session.isModified
+    const leadsAway = leadsElsewhere(response, request)
     try {
+      if (isChanged && leadsAway) throw await refusal(session, ELSEWHERE)
+      if (isChanged && isAfterAction && session.isNew) throw await refusal(session, AFTER_ACTION)
       const finalized = await session.finalize({ status: response.status })
+      if (leadsAway) return isUsed ? withFinalized(response, withoutCookie(finalized)) : response
       const cookie = parsedCookie(finalized)
-      if (!leadsOn(response)) return withFinalized(response, finalized)
-      // Whether the page depends on the session, the page says.
-      if (cookie === undefined) return response
-      forward(cookie, request, response)
+      // Whether a page depends on the session, the page says, but which page it is has been decided here.
+      if (cookie === undefined && (!isUsed || isPlainNext(response))) return response
+      if (cookie !== undefined && leadsOn(response)) forward(cookie, request, response)
       return withFinalized(response, finalized)
     } catch (error) {
       // A page need not fail because its session could not be extended.
@@ -226,7 +264,7 @@ export function nextSessions<
     withSessionProxy,
     getSession,
     requireUser: ({ redirectTo } = {}) => guarding(undefined, redirectTo),
-    requireFresh: ({ within, redirectTo }) => guarding(within, redirectTo),
+    requireFresh: async ({ within, redirectTo }) => guarding(freshness(within), redirectTo),
   }
 }
 
@@ -245,30 +283,23 @@ function isA(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code
 }
 
-// Sessions that may be changed, by the cookies of their request: those that an action sees are other ones than those of the page it renders.
+/** Gives up what a session has pending, for the error that says why. */
+async function refusal(session: Pick<Session, "finalize">, why: string): Promise<SessionError> {
+  await abandon(session)
+  return new SessionError(why)
+}
+
+/** A browser that is not told its new ticket would be left with one that has ended. */
+function refuseRotation(session: object): void {
+  const refuse = (): never => {
+    throw new SessionError(AFTER_ACTION)
+  }
+  Object.assign(session, { signIn: refuse, cycleId: refuse })
+}
+
+// Sessions are held by the cookies of their request: those that an action sees are other ones than those of the page it renders.
 
 type Jar = Awaited<ReturnType<typeof cookies>>
-
-const held = new WeakMap<object, Map<object, unknown>>()
-
-function hold(request: object, sessions: object, session: unknown): void {
-  let own = held.get(request)
-  if (own === undefined) held.set(request, (own = new Map()))
-  if (own.has(sessions)) {
-    throw new SessionError(
-      "This request already has a session of these sessions: withSession, withSessionAction and withSessionProxy cannot be nested. Hand the session on, or use getSession.",
-    )
-  }
-  own.set(sessions, session)
-}
-
-function heldBy(request: object, sessions: object): unknown {
-  return held.get(request)?.get(sessions)
-}
-
-function release(request: object, sessions: object): void {
-  held.get(request)?.delete(sessions)
-}
 
 /** Undefined outside of Next.js, in a test of a handler for one. */
 async function jarIfAny(): Promise<Jar | undefined> {
@@ -278,6 +309,11 @@ async function jarIfAny(): Promise<Jar | undefined> {
     if (digestOf(error) !== undefined) throw error
     return undefined
   }
+}
+
+/** Whether Next.js hides the request, its headers and its method, for the answer is kept. */
+async function isForEverybody(): Promise<boolean> {
+  return (await headers()).keys().next().done === true
 }
 
 // What Next.js throws to navigate. Its own functions for that are in `next/navigation`, which no name leads to in bundles and on Node.js alike.
@@ -378,9 +414,29 @@ function leadsOn({ headers: own }: Response): boolean {
   return own.has("x-middleware-next") || own.has("x-middleware-rewrite")
 }
 
-/** Hands the new cookie to the page that is to be rendered. */
+function isPlainNext({ headers: own }: Response): boolean {
+  return own.has("x-middleware-next") && !own.has("x-middleware-rewrite")
+}
+
+/** Whether the request goes on to another origin: with the headers of the proxy's answer, which Next.js adds to it. */
+function leadsElsewhere({ headers: own }: Response, { nextUrl }: NextRequest): boolean {
+  const to = own.get("x-middleware-rewrite")
+  if (to === null) return false
+  // In its own words, for Next.js has several for this computer.
+  const destination = nextUrl.clone()
+  destination.href = new URL(to, nextUrl.href).href
+  return destination.origin !== nextUrl.origin
+}
+
+function withoutCookie({ headers: all }: Finalized): Finalized {
+  return { headers: all.filter(({ name }) => name !== "Set-Cookie") }
+}
+
+/** Hands the new cookie to the page that is to be rendered, unless its cookies are kept from it. */
 function forward(cookie: Cookie, request: NextRequest, { headers: own }: Response): void {
   const overridden = own.get("x-middleware-override-headers")?.split(",")
+  const isKeptBack = overridden?.some((name) => name.trim() === "cookie") === false
+  if (isKeptBack && request.headers.has("cookie")) return
   const forwarded = new Headers(
     overridden?.map((name) => [name, own.get(`x-middleware-request-${name}`) ?? ""]) ?? request.headers,
   )

@@ -1,6 +1,6 @@
 import type { Session, Sessions } from "../api.ts"
 import { csrfProtection } from "../csrf.ts"
-import { CsrfError, SignInRequiredError } from "../errors.ts"
+import { CsrfError, SessionError, SignInRequiredError } from "../errors.ts"
 import type { Duration } from "../expiry.ts"
 import { abandon, finishResponse } from "../fetch.ts"
 import { freshness } from "../guards.ts"
@@ -11,6 +11,8 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  heldBy,
+  MOUNTED_TWICE,
 } from "./shared-adapter.ts"
 import { openWeb } from "./shared-web.ts"
 
@@ -110,6 +112,11 @@ export function reactRouterSessions<
     sessionContext,
     getSession,
     middleware: async ({ request, context }, next) => {
+      if (heldBy(context, sessions) !== undefined) {
+        throw new SessionError(
+          `${MOUNTED_TWICE} If getLoadContext gives several requests one context: make a new context for each request in getLoadContext.`,
+        )
+      }
       const readOnly = isPrerendering() ? "this page is made when the application is built" : undefined
       const { session, check } = openWeb(sessions, request, csrf, { ...factsOptions, readOnly }, context)
       context.set(sessionContext, session)
@@ -160,7 +167,8 @@ export const sessionErrors: ReactRouterMiddleware = async ({ context }, next) =>
   } catch (error) {
     // Those of resource routes, which have no page to render.
     const answer = sessionErrorResponse(error)
-    if (answer === undefined) throw error
+    // One of status 500 is a mistake of the application, which handleError is to be told of.
+    if (answer === undefined || answer.status === 500) throw error
     return answer
   }
   const answer = answers.get(context)

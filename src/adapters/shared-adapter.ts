@@ -34,6 +34,11 @@ export function guard(session: GuardedSession, within: Duration | undefined): Pr
   return within === undefined ? requireUser(session) : requireFresh(session, { within })
 }
 
+/** A URL as a header can carry it: what is not ASCII is encoded, what is encoded stays. */
+export function locationOf(url: string): string {
+  return url.replaceAll(/[^\x21-\x7e]+/gu, encodeURIComponent)
+}
+
 /** Puts a session where the framework's users look for it. @throws {SessionError} if something else is there. */
 export function expose(holder: object, property: string | false, session: unknown): void {
   if (property === false) return
@@ -55,10 +60,15 @@ const held = new WeakMap<object, Map<object, unknown>>()
  * Remembers the session of a request, for adapters whose requests keep nothing for them.
  * @throws {SessionError} if it has a session of these sessions.
  */
-export function hold(request: object, sessions: object, session: unknown): void {
+export function hold(
+  request: object,
+  sessions: object,
+  session: unknown,
+  twice: string = MOUNTED_TWICE,
+): void {
   let own = held.get(request)
   if (own === undefined) held.set(request, (own = new Map()))
-  if (own.has(sessions)) throw new SessionError(MOUNTED_TWICE)
+  if (own.has(sessions)) throw new SessionError(twice)
   own.set(sessions, session)
 }
 
@@ -67,8 +77,42 @@ export function heldBy(request: object, sessions: object): unknown {
   return held.get(request)?.get(sessions)
 }
 
+/** Forgets it, where what comes next of the request is to have another. */
+export function release(request: object, sessions: object): void {
+  held.get(request)?.delete(sessions)
+}
+
 export const MOUNTED_TWICE =
   "This request already has a session of these sessions: mount them once per request. Sessions of another kind need another createSessions, with another cookie name."
+
+/** Headers that say something of an answer that is not sent, and would be wrong of the error page in its place. */
+export const ANSWER_HEADERS: readonly string[] = [
+  "accept-ranges",
+  "cache-control",
+  "cdn-cache-control",
+  "content-digest",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+  "content-length",
+  "content-location",
+  "content-md5",
+  "content-range",
+  "content-type",
+  "etag",
+  "expires",
+  "last-modified",
+  "location",
+  "refresh",
+  "repr-digest",
+  "retry-after",
+  "surrogate-control",
+  "trailer",
+  "transfer-encoding",
+]
+
+/** What a warning of plain http advises where the proxy is believed already. */
+export const PROXY_IS_TRUSTED = "let it send X-Forwarded-Proto"
 
 /** @throws {SessionError} if there is none. */
 export function found<T>(session: T | undefined, advice: string): T {

@@ -5,7 +5,7 @@ import type { RequestFacts, Session, Sessions } from "../api.ts"
 import { SessionError } from "../errors.ts"
 import { forwarded, isEncrypted, PROXY_HEADERS } from "../forwarded.ts"
 import type { ErrorResponse } from "../refusal.ts"
-import { MOUNTED_TWICE } from "./shared-adapter.ts"
+import { MOUNTED_TWICE, PROXY_IS_TRUSTED } from "./shared-adapter.ts"
 import { gateKey, ResponseGate, type NodeResponse, type Report } from "./shared-response.ts"
 
 /** Sessions of the requests and responses of Node.js, for the adapters of frameworks that hand them on. */
@@ -36,6 +36,11 @@ export interface NodeSessionOptions<
    * its answer). What it leaves unanswered gets `errorResponse(error)`. Default: a process warning with the error's stack.
    */
   readonly onError?: ((error: unknown, request: Request, response: Response) => unknown) | undefined
+  /**
+   * Whether an answer in place of one that failed keeps the headers that were set, but for those that speak of the failed answer's content: for
+   * frameworks, whose middleware sets some for every answer. Default false: nothing of what the handler wrote is sent.
+   */
+  readonly keepHeaders?: boolean | undefined
 }
 
 export interface Gated {
@@ -70,7 +75,8 @@ export function attachSession<
     )
   }
   const session = sessions.open(request.headers.cookie, facts)
-  gate.add({ sessions, session, report: reporter(options, request, response) })
+  const { keepHeaders } = options
+  gate.add({ sessions, session, keepHeaders, report: reporter(options, request, response) })
   ;(request as Gated)[gateKey] = gate
   return session
 }
@@ -148,7 +154,7 @@ export class NodeRequestFacts implements RequestFacts {
   }
 
   get httpsSetting(): string {
-    return this.#trustProxy ? "let it send X-Forwarded-Proto" : "trustProxy: true"
+    return this.#trustProxy ? PROXY_IS_TRUSTED : "trustProxy: true"
   }
 
   get secure(): boolean | undefined {

@@ -1,6 +1,7 @@
 import type { Finalized, Outcome } from "../api.ts"
 import { SessionError } from "../errors.ts"
 import { applyFinalized, type HeaderTarget } from "../headers.ts"
+import { ANSWER_HEADERS } from "./shared-adapter.ts"
 import { errorResponse, type ErrorResponse } from "../refusal.ts"
 
 /** Tells of an error, and may say what to answer. Never throws, never rejects. */
@@ -15,6 +16,8 @@ export interface Guest {
     finalize(outcome?: Outcome): Promise<Finalized>
   }
   readonly report: Report
+  /** Whether an answer in place of the handler's keeps what does not speak of the answer's content. */
+  readonly keepHeaders?: boolean | undefined
   /** Whether somebody was told already that it could not be saved, and answers in their own way. */
   isTold?: boolean
 }
@@ -158,7 +161,7 @@ export class ResponseGate {
       void failure.report(failure.error)
       if (!response.writableEnded && !this.#replaced) cutOff(response)
     } else {
-      resetHead(response)
+      this.#resetHead()
       this.#answer([failure], [])
     }
   }
@@ -185,6 +188,7 @@ export class ResponseGate {
   #write(args: unknown[]): unknown {
     if (this.#replaced) return swallow(args, undefined, false)
     if (this.#state === "passed") return this.#pass("write", args)
+    if (this.#ended) return swallow(args, ended("ERR_STREAM_WRITE_AFTER_END"), false)
     checkChunk(this.#response, args[0])
     if (this.#begin()) return this.#pass("write", args)
     this.#enqueue("write", args)
@@ -195,6 +199,8 @@ export class ResponseGate {
   #end(args: unknown[]): unknown {
     if (this.#replaced) return swallow(args, undefined, this.#response)
     if (this.#state === "passed") return this.#pass("end", args)
+    // Kept back, it would be an error that nobody is there to hear of.
+    if (this.#ended) return swallow(args, ended("ERR_STREAM_ALREADY_FINISHED"), this.#response)
     const [chunk] = args
     if (Boolean(chunk) && typeof chunk !== "function") checkChunk(this.#response, chunk)
     if (this.#begin()) return this.#pass("end", args)
@@ -267,7 +273,8 @@ export class ResponseGate {
       if (isHttp1) response.statusMessage = statusMessage
       this.#release(results)
     }
-    void Promise.all(this.#guests.map((guest) => finalize(guest, outcome))).then(release)
+    const saving = Promise.all(this.#guests.map((guest) => finalize(guest, outcome)))
+    void saving.then(release).catch((error: unknown) => this.#giveUp([{ error, report: this.#report }]))
   }
 
   /** Somebody went past us, by `stream.respond` of HTTP/2 for one. */
@@ -283,7 +290,8 @@ export class ResponseGate {
     const failures = results.filter((result) => "error" in result)
     if (this.#handlerFailure !== undefined) failures.push(this.#handlerFailure)
     if (failures.length > 0) {
-      this.#refuse(failures, finalized)
+      if (this.#response.headersSent) this.#giveUp(failures)
+      else this.#refuse(failures, finalized)
       return
     }
     this.#state = "passed"
@@ -292,14 +300,23 @@ export class ResponseGate {
       this.#replay()
     } catch (error) {
       // What Node would have thrown at the handler; nobody is left to catch it.
-      const failure = { error, report: (this.#guests[0] as Guest).report }
-      if (!this.#response.headersSent) this.#refuse([failure], finalized)
-      else {
-        this.#drop(error)
-        void failure.report(error)
-        cutOff(this.#response)
-      }
+      const failure = { error, report: this.#report }
+      if (this.#response.headersSent) this.#giveUp([failure])
+      else this.#refuse([failure], finalized)
     }
+  }
+
+  /** The client has got a part of an answer that cannot go on. */
+  #giveUp(failures: readonly Failure[]): void {
+    this.#state = "passed"
+    this.#drop(failures[0]?.error)
+    for (const { error, report } of failures) void report(error)
+    cutOff(this.#response)
+  }
+
+  /** Of what is nobody's session's fault. */
+  get #report(): Report {
+    return (this.#guests[0] as Guest).report
   }
 
   #replay(): void {
@@ -318,12 +335,19 @@ export class ResponseGate {
   /** Another answer goes out in place of the handler's. It carries the cookies of the sessions that were saved. */
   #refuse(failures: readonly Failure[], finalized: readonly Finalized[]): void {
     this.#drop(failures[0]?.error)
-    resetHead(this.#response)
+    this.#resetHead()
     announce(this.#response, finalized)
     this.#owed = finalized
     this.#state = "passed"
     this.#replaced = false
     this.#answer(failures, finalized)
+  }
+
+  #resetHead(): void {
+    resetHead(
+      this.#response,
+      this.#guests.some((guest) => guest.keepHeaders === true),
+    )
   }
 
   #drop(error: unknown): void {
@@ -363,7 +387,7 @@ export class ResponseGate {
 
   #sendPlain(error: unknown, finalized: readonly Finalized[]): void {
     try {
-      resetHead(this.#response)
+      this.#resetHead()
       this.#send(errorResponse(error), finalized)
     } catch {
       cutOff(this.#response)
@@ -434,25 +458,31 @@ function inPairs(list: readonly string[]): [string, string][] {
   return pairs
 }
 
-/** Takes back what the handler has set, but for how the connection goes on. */
-function resetHead(response: NodeResponse): void {
+/**
+ * Takes back what the handler has set, but for how the connection goes on.
+ * @param onlyContent leave what concerns every answer, such as the headers that let pages of other origins read it
+ */
+function resetHead(response: NodeResponse, onlyContent: boolean): void {
   const { sendDate } = response
-  for (const name of response.getHeaderNames()) if (name !== "connection") response.removeHeader(name)
+  const names = onlyContent ? ANSWER_HEADERS : response.getHeaderNames()
+  for (const name of names) if (name !== "connection") response.removeHeader(name)
   // Removing a `Date` of the handler's own would otherwise leave the answer without one.
   response.sendDate = sendDate
   if (!isHttp2(response)) response.statusMessage = ""
 }
 
 /**
- * Makes a response look as if its head were sent, by a prototype of our own: properties of the response itself, which would have to
- * be deleted again, cost a request ten times as much.
+ * Makes a response look as if its head were sent, by a prototype of our own: properties of the response itself, which have to
+ * be deleted again, cost a request ten times as much. Only a framework that has changed the prototype needs them: Express changes it again
+ * when a request enters or leaves an application that is mounted in another.
  * @returns a function that ends it.
  */
 function guard(response: NodeResponse): () => void {
   const native = Object.getPrototypeOf(response) as object
+  if (!Object.hasOwn(native, "writeHead")) return guardItself(response, native)
   let guarded = guardedPrototypes.get(native)
   if (guarded === undefined) {
-    guarded = guardedPrototype(native)
+    guarded = Object.create(native, guardsOf(native)) as object
     guardedPrototypes.set(native, guarded)
   }
   Object.setPrototypeOf(response, guarded)
@@ -461,9 +491,19 @@ function guard(response: NodeResponse): () => void {
   }
 }
 
+function guardItself(response: NodeResponse, native: object): () => void {
+  const guards = Object.entries(guardsOf(native)).filter(([name]) => !Object.hasOwn(response, name))
+  for (const [name, descriptor] of guards) {
+    Object.defineProperty(response, name, { ...descriptor, configurable: true })
+  }
+  return () => {
+    for (const [name] of guards) Reflect.deleteProperty(response, name)
+  }
+}
+
 const guardedPrototypes = new WeakMap<object, object>()
 
-function guardedPrototype(native: object): object {
+function guardsOf(native: object): PropertyDescriptorMap {
   const refuse = {
     value(this: NodeResponse): never {
       throw headersSentError(this)
@@ -486,7 +526,7 @@ function guardedPrototype(native: object): object {
     _implicitHeader: { value: () => undefined },
   }
   for (const name of Object.keys(guards)) if (!(name in native)) delete guards[name]
-  return Object.create(native, guards) as object
+  return guards
 }
 
 function seenFrom(view: (gate: ResponseGate, response: NodeResponse) => unknown): PropertyDescriptor {
@@ -542,6 +582,10 @@ function checkChunk(response: NodeResponse, chunk: unknown): void {
   if (isHttp2(response) && ArrayBuffer.isView(chunk)) return
   const wanted = "The chunk must be a string, a Buffer or a Uint8Array."
   throw coded(new TypeError(wanted), chunk === null ? "ERR_STREAM_NULL_VALUES" : "ERR_INVALID_ARG_TYPE")
+}
+
+function ended(code: string): Error {
+  return coded(new Error("The response has been ended already."), code)
 }
 
 function headersSentError(response: NodeResponse): Error {

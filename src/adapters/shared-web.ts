@@ -1,5 +1,5 @@
 import type { RequestFacts, Session, Sessions } from "../api.ts"
-import { type CsrfProtection, csrfTokenOf } from "../csrf.ts"
+import { type CsrfProtection, csrfTokenOf, type TokenSource } from "../csrf.ts"
 import { FetchFacts, type FetchFactsOptions } from "../fetch.ts"
 import { hold } from "./shared-adapter.ts"
 
@@ -8,8 +8,12 @@ import { hold } from "./shared-adapter.ts"
 /** A request's session, and what is known of the request. */
 export interface Opened<S> {
   readonly session: S
-  /** Refuses what comes from another site. @throws {CsrfError} */
-  readonly check: () => Promise<void> | undefined
+  /**
+   * Refuses what comes from another site.
+   * @param readToken for frameworks that keep a body that was read; the request itself has it only once
+   * @throws {CsrfError}
+   */
+  readonly check: (readToken?: () => TokenSource) => Promise<void> | undefined
 }
 
 /**
@@ -32,5 +36,8 @@ export function openWeb<
   const facts: RequestFacts = new FetchFacts(request, options)
   const session = sessions.open(request.headers.get("cookie"), facts)
   hold(holder, sessions, session)
-  return { session, check: () => csrf?.check(facts, session, () => csrfTokenOf(request)) }
+  return {
+    session,
+    check: (readToken = () => csrfTokenOf(request)) => csrf?.check(facts, session, readToken),
+  }
 }

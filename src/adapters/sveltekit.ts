@@ -90,18 +90,17 @@ export function svelteKitSessions<
 ): SvelteKitSessions<State, ClientState, Input, ClientInput> {
   type Own = SvelteKitSessions<State, ClientState, Input, ClientInput>
   type OwnSession = Session<State, ClientState, Input, ClientInput>
-  /** By requests that are made while one of a new visitor is answered: its session, which only one of them can start. */
-  const starting = new WeakMap<Request, OwnSession>()
+  /** By requests that are made while another one is answered: its session, which a new visitor can start but once. */
+  const starting = new WeakMap<Request, () => OwnSession>()
   const { property = "session" } = options
   const csrf = csrfProtection(options.csrf)
 
   const getSession: Own["getSession"] = ({ locals }) => {
-    const session = heldBy(locals, sessions)
-    if (session === PRERENDERED) throw new SessionError(NO_VISITOR)
+    const choose = heldBy(locals, sessions) as (() => OwnSession) | undefined
     return found(
-      session as OwnSession | undefined,
+      choose,
       "Export the handle of svelteKitSessions from src/hooks.server.ts, before the hooks that use it.",
-    )
+    )()
   }
 
   async function pass(
@@ -113,44 +112,52 @@ export function svelteKitSessions<
       return await guard(getSession(event), within)
     } catch (error) {
       if (!(error instanceof SignInRequiredError)) throw error
-      refused.add(event.locals)
-      if (to !== undefined) redirect(303, to)
-      httpError(401, "Unauthorized")
     }
+    turnAway(to)
   }
 
   return {
     getSession,
     handle: async ({ event, resolve }) => {
       if (isPrerendering(event)) {
-        hold(event.locals, sessions, PRERENDERED)
-        if (property !== false) refuse(event.locals, property)
+        hold(event.locals, sessions, noVisitor)
+        if (property !== false) exposeLater(event.locals, property, noVisitor)
         return resolve(event)
       }
-      const { request, locals } = event
+      const { request, locals, cookies } = event
+      // SvelteKit replaces it when it has answered, though a hook may redirect after that, with what was set.
+      const setCookie = cookies.set.bind(cookies)
       const facts = new FetchFacts(request, FACTS)
-      const open = (): OwnSession => sessions.open(request.headers.get("cookie"), facts)
+      const own: OwnSession = sessions.open(request.headers.get("cookie"), facts)
       const outer = starting.get(request)
-      const isShared = outer !== undefined && open().isNew
-      const session = isShared ? outer : open()
-      hold(locals, sessions, session)
-      expose(locals, property, session)
+      let chosen: OwnSession | undefined
+      const choose = (): OwnSession => (chosen ??= outer !== undefined && own.isNew ? outer() : own)
+      const isOuters = (): boolean => chosen !== undefined && chosen !== own
+      hold(locals, sessions, choose)
+      expose(locals, property, own)
+      // Whether the visitor is new is known when the cookie is opened, which nobody may need.
+      if (property !== false && outer !== undefined) exposeLater(locals, property, choose)
       let isAnswered = false
-      watchRequests(event, (inner) => {
-        if (!isAnswered && open().isNew) starting.set(inner, session)
-      })
+      watchRequests(
+        event,
+        () => !isAnswered && (!own.isTouched || own.isNew),
+        (inner) => void starting.set(inner, choose),
+      )
       let response: Response
       try {
-        await csrf?.check(facts, session, () => csrfTokenOf(request))
+        await csrf?.check(facts, own, () => csrfTokenOf(request))
         response = await resolve(event)
       } catch (error) {
-        if (!isShared) await end(error, event, session)
-        if (error instanceof CsrfError) return refusal(event, failureOf(error) as Failure)
-        throw error
+        if (error instanceof CsrfError) {
+          await abandon(own)
+          return refusal(event, failureOf(error) as Failure)
+        }
+        if (isOuters()) throw error
+        throw await end(error, own, setCookie)
+      } finally {
+        isAnswered = true
       }
-      isAnswered = true
-      if (response.status === 500 && refused.has(locals)) throw new SessionError(FOREIGN)
-      return isShared ? response : finishResponse(response, session)
+      return isOuters() ? response : finishResponse(response, own)
     },
     requireUser: (event, { redirectTo } = {}) => pass(event, undefined, redirectTo),
     requireFresh: async (event, { within, redirectTo }) => pass(event, freshness(within), redirectTo),
@@ -187,7 +194,13 @@ export function withSessionErrors<Input extends SvelteKitCaughtError, Body>(
   handleError: (input: Input) => Body,
 ): (input: Input) => Body {
   return (input) => {
-    const body = handleError(input)
+    const { error: cause } = input
+    // SvelteKit has no errors for what it understands.
+    const body = handleError(
+      turnedAway.has(Object(cause) as object)
+        ? { ...input, error: new SessionError(NOT_UNDERSTOOD, { cause }) }
+        : input,
+    )
     const failure = failureOf(input.error)
     if (failure === undefined) return body
     failures.set(input.event.locals, failure)
@@ -238,14 +251,32 @@ const FACTS = {
     "PROTOCOL_HEADER=x-forwarded-proto HOST_HEADER=x-forwarded-host, or the origin itself (paths.origin of SvelteKit 3, ORIGIN before)",
 }
 
-/** The `locals` of events that a guard has turned away. */
-const refused = new WeakSet<object>()
+/** What guards have thrown to turn somebody away. */
+const turnedAway = new WeakSet<object>()
 
-const FOREIGN =
-  'SvelteKit has not understood the redirect or error of a guard: the build has left this library out, and so it has another SvelteKit than the application. Have it bundled, by { ssr: { noExternal: ["coatcheck"] } } in vite.config.ts.'
+/** Throws SvelteKit's redirect or error, which says what is wrong should SvelteKit not know it for one. */
+function turnAway(to: string | undefined): never {
+  try {
+    if (to !== undefined) redirect(303, to)
+    httpError(401, "Unauthorized")
+  } catch (thrown) {
+    // A path that is none is an error of SvelteKit's that says so.
+    if ("status" in Object(thrown)) {
+      turnedAway.add(thrown as object)
+      // Where there is no `handleError`, SvelteKit logs this.
+      Object.defineProperty(thrown, "toString", { value: () => NOT_UNDERSTOOD })
+    }
+    throw thrown
+  }
+}
+
+const NOT_UNDERSTOOD =
+  'SvelteKit has not understood the redirect or error of a guard. Unless a promise that a page streams has thrown it, where it is too late, the build has left this library out, and so it has another SvelteKit than the application. Have it bundled, by { ssr: { noExternal: ["coatcheck"] } } in vite.config.ts.'
 
 /** In place of a session, where pages are made when the application is built. */
-const PRERENDERED = {}
+function noVisitor(): never {
+  throw new SessionError(NO_VISITOR)
+}
 
 const NO_VISITOR =
   "This page is prerendered: there is no visitor whose session it could show. Set `export const prerender = false` for it, or ask `building` first."
@@ -259,54 +290,64 @@ function isPrerendering({ url }: SvelteKitHandleEvent): boolean {
   }
 }
 
-function refuse(locals: object, property: string): void {
-  Object.defineProperty(locals, property, {
-    configurable: true,
-    get() {
-      throw new SessionError(NO_VISITOR)
-    },
-  })
+/** Puts into `locals` what is found out when it is asked for. */
+function exposeLater(locals: object, property: string, get: () => unknown): void {
+  Object.defineProperty(locals, property, { configurable: true, get })
 }
 
-/** Undefined for what is none, which is for SvelteKit to say. */
-function requestOf(
-  { url }: SvelteKitHandleEvent,
-  input: RequestInfo | URL,
-  init: RequestInit | undefined,
-): Request | undefined {
-  try {
-    return input instanceof Request ? input : new Request(new URL(input, url), init)
-  } catch {
-    return undefined
-  }
-}
-
-/** Tells of the requests that SvelteKit may answer itself, with an event of their own. */
-function watchRequests(event: SvelteKitHandleEvent, tell: (request: Request) => void): void {
+/** Tells of the requests that SvelteKit may answer itself, with an event of their own, as long as `isWanted`. */
+function watchRequests(
+  event: SvelteKitHandleEvent,
+  isWanted: () => boolean,
+  tell: (request: Request) => void,
+): void {
   const { fetch } = event
   const watched: typeof fetch = (input, init) => {
-    const request = requestOf(event, input, init)
+    const request = isWanted() ? ownRequest(event, input, init) : undefined
     if (request === undefined) return fetch(input, init)
-    // Without cookies it is anybody's.
-    if (request.credentials !== "omit" && new URL(request.url).origin === event.url.origin) tell(request)
+    tell(request)
     return fetch(request)
   }
   Object.assign(event, { fetch: watched })
 }
 
-/** Ends the session of a request that `resolve`, a hook behind ours or the check of its origin has failed. */
-async function end(
-  error: unknown,
-  event: SvelteKitHandleEvent,
-  session: Pick<Session, "finalize">,
-): Promise<void> {
+/** The request, if it is to the application itself, with the visitor's cookies. Undefined also for what is none, which is for SvelteKit to say. */
+function ownRequest(
+  { url }: SvelteKitHandleEvent,
+  input: RequestInfo | URL,
+  init: RequestInit | undefined,
+): Request | undefined {
+  try {
+    const isRequest = input instanceof Request
+    const to = new URL(isRequest ? input.url : input, url)
+    const { credentials = "same-origin" } = isRequest ? input : (init ?? {})
+    if (credentials === "omit" || to.origin !== url.origin) return undefined
+    if (isRequest) return input
+    // SvelteKit reads both, but for some runtimes a request has neither: see its own `fetch`.
+    return Object.defineProperties(new Request(to, init), {
+      credentials: { value: credentials },
+      mode: { value: init?.mode ?? "cors" },
+    })
+  } catch {
+    return undefined
+  }
+}
+
+type SetCookie = SvelteKitHandleEvent["cookies"]["set"]
+
+/**
+ * Ends the session of a request that `resolve`, or a hook behind ours, has failed.
+ * @returns what is to be thrown on
+ */
+async function end(error: unknown, session: Pick<Session, "finalize">, set: SetCookie): Promise<unknown> {
   if (!looksLikeRedirect(error)) {
     await abandon(session)
-    return
+    return error
   }
-  const { setCookie } = await session.finalize({ status: error.status })
-  // SvelteKit makes the redirect, in the form that the client awaits, and adds what was set here.
-  if (setCookie !== undefined) putCookie(event, setCookie)
+  const { headers, setCookie } = await session.finalize({ status: error.status })
+  // SvelteKit makes the redirect, in the form that the client awaits. It adds the cookies that are set, and no other headers.
+  if (setCookie !== undefined) putCookie(setCookie, set)
+  return headers.length === 0 ? error : temporary(error)
 }
 
 /** Not by its class, for the build may give this library another SvelteKit than the application has. */
@@ -315,7 +356,15 @@ function looksLikeRedirect(error: unknown): error is { status: number } {
   return typeof location === "string" && typeof status === "number" && status >= 300 && status <= 308
 }
 
-function putCookie({ cookies }: SvelteKitHandleEvent, line: string): void {
+/** The same redirect for this visitor alone: permanent ones are kept by caches that nobody forbids it. */
+function temporary(thrown: { status: number }): object {
+  const status = { 300: 302, 301: 302, 308: 307 }[thrown.status]
+  if (status === undefined) return thrown
+  const copy = Object.create(Object.getPrototypeOf(thrown) as object) as object
+  return Object.assign(copy, thrown, { status })
+}
+
+function putCookie(line: string, set: SetCookie): void {
   const [pair = "", ...attributes] = line.split("; ")
   const [name, value] = pairOf(pair)
   const given = new Map(attributes.map(pairOf).map(([key, text]) => [key.toLowerCase(), text]))
@@ -324,7 +373,7 @@ function putCookie({ cookies }: SvelteKitHandleEvent, line: string): void {
   const expires = given.get("expires")
   const sameSite = given.get("samesite")?.toLowerCase()
   const priority = given.get("priority")?.toLowerCase()
-  cookies.set(name, value, {
+  set(name, value, {
     path: given.get("path") ?? "/",
     ...(domain === undefined ? undefined : { domain }),
     ...(maxAge === undefined ? undefined : { maxAge: Number(maxAge) }),

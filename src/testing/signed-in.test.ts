@@ -66,7 +66,13 @@ describe("a signed-in cookie", () => {
       "http://[::1]:3000",
       { name: "id", secure: false, domain: "[::1]" },
     ],
-    ["auto over https", { secure: "auto" }, undefined, { name: "__Host-id", secure: true }],
+    [
+      "auto, where clients of tests are by default",
+      { secure: "auto" },
+      undefined,
+      { name: "id", secure: false, domain: "localhost" },
+    ],
+    ["auto over https", { secure: "auto" }, "https://localhost", { name: "__Host-id", secure: true }],
     [
       "auto elsewhere",
       { secure: "auto" },

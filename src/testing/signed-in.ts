@@ -1,7 +1,7 @@
 import type { Session, Sessions, UserId } from "../api.ts"
 
 export interface SignedInOptions<S> {
-  /** Where the application is, as its users see it: what the cookie is called may depend on it. Default `"https://localhost"`. */
+  /** Where the application is, as its users see it: what the cookie is called may depend on it. Default `"http://localhost"`. */
   readonly url?: string | undefined
   /** Puts into the session what the test needs. May be asynchronous. */
   readonly prepare?: ((session: S) => unknown) | undefined
@@ -46,7 +46,7 @@ export async function signedInCookie<
   userId: UserId,
   options: SignedInOptions<Session<State, ClientState, Input, ClientInput>> = {},
 ): Promise<SignedInCookie> {
-  const url = addressOf(options.url ?? "https://localhost")
+  const url = addressOf(options.url ?? "http://localhost")
   const session = sessions.open(null, {
     method: "POST",
     host: url.host,

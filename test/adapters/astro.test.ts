@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
+import { type AstroContext, type AstroSessions, astroSessions } from "../../src/adapters/astro.ts"
+import { createSessions } from "../../src/index.ts"
 import { buildAstro, startAstro } from "./apps/astro.ts"
 import type { AdapterApp } from "./conformance.ts"
 import { describeAdapter } from "./describe.ts"
@@ -240,6 +242,141 @@ test("Astro: locals that requests share mix nobody up, for it is an error", asyn
     two.get("/pages/late?load&what=write"),
   ])
   expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 500])
+})
+
+test("Astro: nor is a visitor whose first page is the one for 404", async () => {
+  const app = await start({ SHARED_LOCALS: "yes" })
+  onTestFinished(() => app.close())
+  const [ada, visitor] = [new Visitor(app.url), new Visitor(app.url)]
+  expect((await ada.post("/note?note=ada's")).headers.getSetCookie()).toHaveLength(1)
+  const { status, text, headers } = await visitor.get("/pages/gone")
+  expect(status).toBe(404)
+  expect(text).not.toContain("ada")
+  expect(headers.getSetCookie()).toEqual([])
+})
+
+describe("Astro: what proves that two runs of the middleware are of one request", () => {
+  interface State {
+    note: string
+  }
+  const URL_OF_ALL = "https://shop.example/"
+  const RECORD = Symbol.for("astro.fetchState")
+
+  /** An application, whose locals are shared by all of its requests. */
+  function application(): {
+    readonly adapter: AstroSessions<State, State>
+    readonly run: (request: Request, page: Page, more?: object) => Promise<Response>
+  } {
+    const sessions = createSessions<State, State>({ keys: ["a key of these tests, long enough to seal"] })
+    const adapter = astroSessions(sessions)
+    const locals = {}
+    return {
+      adapter,
+      run(request, page, more) {
+        const context = { request, locals, isPrerendered: false, ...more }
+        return adapter.onRequest(context, () => page(context))
+      },
+    }
+  }
+
+  type Page = (context: AstroContext) => Promise<Response>
+
+  function requestOf(headers: Record<string, string> = {}): Request {
+    return new Request(URL_OF_ALL, { headers })
+  }
+
+  /** What is not of one request is refused, and tells no session. */
+  const REFUSED = "These locals belong to another request"
+
+  test("two contexts without Astro's record of a request prove nothing, while the first still runs", async () => {
+    const { adapter, run } = application()
+    const pages: string[] = []
+    await expect(
+      run(requestOf(), async (context) => {
+        adapter.getSession(context).set("note", "ada's")
+        await run(requestOf(), async (other) => {
+          pages.push(String(await adapter.getSession(other).get("note")))
+          return new Response()
+        })
+        return new Response()
+      }),
+    ).rejects.toThrow(REFUSED)
+    expect(pages).toEqual([])
+  })
+
+  test.each([
+    ["neither has a cookie", requestOf(), requestOf()],
+    ["both have the same cookie", requestOf({ Cookie: "a=b" }), requestOf({ Cookie: "a=b" })],
+    ["one brings a mark", requestOf(), requestOf({ "coatcheck-request": "guessed" })],
+    [
+      "both bring a mark",
+      requestOf({ "coatcheck-request": "guessed" }),
+      requestOf({ "coatcheck-request": "guessed" }),
+    ],
+  ])("an error page is no proof: another's request is refused if %s", async (_, first, second) => {
+    const { adapter, run } = application()
+    const ada: Page = async (context) => {
+      adapter.getSession(context).set("note", "ada's")
+      return new Response(null, { status: 404 })
+    }
+    const made = await run(first, ada, { [RECORD]: {} })
+    expect(made.headers.getSetCookie()).toHaveLength(1)
+    const pages: string[] = []
+    const page: Page = async (context) => {
+      pages.push(String(await adapter.getSession(context).get("note")))
+      return new Response()
+    }
+    const errorPage = { [RECORD]: {}, props: { error: undefined } }
+    await expect(run(second, page, errorPage)).rejects.toThrow(REFUSED)
+    expect(pages).toEqual([])
+  })
+
+  test.each([
+    ["the very same request", (request: Request) => request],
+    ["a copy of it, as Astro makes behind a proxy", (request: Request) => new Request(URL_OF_ALL, request)],
+  ])("%s is one, and its page sees what was changed, and no mark", async (_, again) => {
+    const { adapter, run } = application()
+    const request = requestOf()
+    await run(request, async (context) => {
+      adapter.getSession(context).set("note", "ada's")
+      return new Response(null, { status: 404 })
+    })
+    const copy = again(request)
+    const page: Page = async (context) =>
+      Response.json([await adapter.getSession(context).get("note"), [...context.request.headers.keys()]])
+    const { 0: note, 1: headers } = (await (await run(copy, page)).json()) as [string, string[]]
+    expect(note).toBe("ada's")
+    expect(headers).toEqual([])
+  })
+
+  test("a request whose headers cannot be changed is answered all the same", async () => {
+    const { run } = application()
+    const request = requestOf()
+    request.headers.set = () => {
+      throw new TypeError("immutable")
+    }
+    expect((await run(request, () => Promise.resolve(new Response("answered")))).status).toBe(200)
+  })
+})
+
+describe("Astro: what the adapter relies on of its internals, to be looked at if an upgrade changes it", () => {
+  const visitor = running()
+  const PROXIED = { "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example" }
+
+  test("Astro's record of a request is in the context, and outlives a rewrite", async () => {
+    const { text } = await visitor().get("/pages/internals?rewrite")
+    expect(JSON.parse(text)).toMatchObject({ hasState: true, sameState: true, sameRequest: false })
+  })
+
+  test("the page for 404 is given another record, and the very same request", async () => {
+    const { text } = await visitor().get("/pages/internals")
+    expect(JSON.parse(text)).toMatchObject({ hasState: true, sameState: false, sameRequest: true })
+  })
+
+  test("behind a proxy it is given a copy of the request, with its headers as they were last", async () => {
+    const { text } = await visitor().get("/pages/internals", { headers: PROXIED })
+    expect(JSON.parse(text)).toMatchObject({ sameState: false, sameRequest: false, hasHeader: true })
+  })
 })
 
 describe("Astro: guards", () => {

@@ -183,14 +183,21 @@ describe.each(versions)("%s", (_name, create) => {
     }
 
     test("goes to the application's error handler, though the route has answered", async () => {
-      const { app, errors } = failing((_req, res) => res.set("X-Route", "yes").json({ done: true }))
+      const { app, errors } = failing((_req, res) =>
+        res
+          .set({ "X-Request-Id": "1", ETag: '"a"', "Cache-Control": "public", Location: "/done" })
+          .json({ done: true }),
+      )
       app.use((error: unknown, _req: Request, res: Response, _next: NextFunction) => {
         errors.push(error)
         res.status(503).json({ error: "try again" })
       })
       const answer = await request(app).get("/")
       expect([answer.status, answer.body]).toEqual([503, { error: "try again" }])
-      expect(answer.headers).not.toHaveProperty("x-route")
+      // What speaks of the answer goes, what every answer has stays.
+      expect(answer.headers["x-request-id"]).toBe("1")
+      for (const name of ["location", "cache-control"]) expect(answer.headers).not.toHaveProperty(name)
+      expect(answer.headers["etag"]).not.toBe('"a"')
       expect(answer.headers).not.toHaveProperty("set-cookie")
       expect(errors).toEqual([expect.any(StoreError)])
     })
@@ -238,6 +245,65 @@ describe.each(versions)("%s", (_name, create) => {
       expect(answer.text).not.toContain("never")
     })
   })
+
+  describe("while the session is saved, in an application that is mounted in another", () => {
+    /** What a handler does after it has answered must not change the answer, let alone end the process. */
+    const careless: [what: string, handle: (res: Response, next: NextFunction) => void][] = [
+      ["calls next", (_res, next) => next()],
+      ["ends once more", (res) => void res.end("again")],
+      ["writes once more", (res) => void res.write("again")],
+    ]
+
+    test.each(careless)("a handler that has answered and then %s changes nothing", async (_what, handle) => {
+      const { app, middleware, getSession, store } = mount()
+      vi.spyOn(console, "error").mockImplementation(() => undefined)
+      app.use(middleware)
+      const sub = create()
+      sub.get("/", (req, res, next) => {
+        getSession(req).set("note", "saved")
+        res.send("the answer")
+        expect(res.headersSent).toBe(true)
+        handle(res, next)
+      })
+      app.use("/sub", sub)
+      app.get("/note", async (req, res) => void res.send(await getSession(req).get("note")))
+      const visitor = new Visitor((await start(app)).url)
+      store.delay("create", 100)
+      const { status, text } = await visitor.get("/sub")
+      expect([status, text]).toEqual([200, "the answer"])
+      expect((await visitor.get("/note")).text).toBe("saved")
+      vi.restoreAllMocks()
+    })
+  })
+
+  test("a guard that is overtaken by an answer of somebody else leaves it alone", async () => {
+    const { app, middleware, requireUser, getSession, store } = mount()
+    app.use(middleware)
+    app.post("/start", (req, res) => {
+      getSession(req).set("note", "there")
+      res.end()
+    })
+    app.use((_req, res, next) => {
+      setTimeout(() => void res.status(503).send("out of patience"), 30)
+      next()
+    })
+    app.get("/account", requireUser({ redirectTo: "/anmelden/ł" }), (_req, res) => void res.send("never"))
+    const visitor = new Visitor((await start(app)).url)
+    await visitor.post("/start")
+    store.delay("load", 120)
+    expect((await visitor.get("/account")).text).toBe("out of patience")
+    await sleep(150)
+    store.reset()
+    const other = new Visitor((await start(mountedGuard())).url)
+    expect((await other.get("/account")).headers.get("location")).toBe("/anmelden/%C5%82")
+  })
+
+  function mountedGuard(): Express {
+    const { app, middleware, requireUser } = mount()
+    app.use(middleware)
+    app.get("/account", requireUser({ redirectTo: "/anmelden/ł" }), (_req, res) => void res.send("never"))
+    return app
+  }
 
   test("sessionErrors leaves other errors to the next handler", async () => {
     const { app, middleware } = mount()

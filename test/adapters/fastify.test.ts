@@ -374,6 +374,28 @@ describe("what cannot be saved", () => {
     expect(errors).toEqual([])
   })
 
+  test("leaves the session as it is: what error handlers and hooks do with it has the library's own answers", async () => {
+    const seen: unknown[] = []
+    const { visitor, store } = await started((own) => {
+      const { app, getSession } = own
+      app.addHook("onResponse", async (request) => {
+        const session = getSession(request)
+        seen.push(
+          session.isTouched,
+          Object.keys(Object.getOwnPropertyDescriptors(session)).includes("finalize"),
+        )
+      })
+      app.setErrorHandler((_error, _request, reply) => reply.code(503).send("own page"))
+      routes(own)
+    })
+    for (const path of ["/json", "/raw-end"]) {
+      seen.length = 0
+      store.failNext("create")
+      expect((await visitor.get(path)).text).toBe("own page")
+      await expect.poll(() => seen).toEqual([true, false])
+    }
+  })
+
   test("leaves an error handler that fails as well to the one around it", async () => {
     const { visitor, store } = await started((own) => {
       own.app.setErrorHandler((_error, _request, reply) => reply.code(503).send("outer"))
@@ -778,9 +800,14 @@ describe("proxies", () => {
     expect(await warningsOf({}, { "X-Forwarded-Proto": "https" })).toEqual([
       expect.stringMatching(PLAIN_HTTP),
     ])
-    expect(await warningsOf({ trustProxy: true }, { "X-Forwarded-Proto": "http" })).toEqual([
-      expect.stringMatching(PLAIN_HTTP),
-    ])
+    const strangers = await warningsOf({ trustProxy: "10.0.0.1" }, { "X-Forwarded-Proto": "https" })
+    expect(strangers).toEqual([expect.stringMatching(PLAIN_HTTP)])
+  })
+
+  test("where proxies are trusted already, the warning asks for what they do not send", async () => {
+    const advised = [expect.stringContaining("say so: let it send X-Forwarded-Proto.")]
+    expect(await warningsOf({ trustProxy: true }, {})).toEqual(advised)
+    expect(await warningsOf({ trustProxy: true }, { "X-Forwarded-Proto": "http" })).toEqual(advised)
   })
 
   test("with trustProxy, a proxy that speaks https is believed, and there is none", async () => {

@@ -235,7 +235,8 @@ describe("errors", () => {
     app.use(middleware).get("/", (event) => {
       getSession(event).set("note", "never stored")
       event.res.headers.set("X-Handler", "1")
-      return "done"
+      event.res.headers.set("ETag", '"1"')
+      return new Response("done", { headers: { "Cache-Control": "public", "Content-Encoding": "br" } })
     })
     const url = await start(app)
     for (const ask of [() => app.request("/"), () => fetch(url)]) {
@@ -246,7 +247,9 @@ describe("errors", () => {
       expect(told.map(({ cause }) => cause)).toEqual([expect.any(StoreError)])
       expect(response.headers.getSetCookie()).toEqual([])
       expect(response.headers.get("x-cors")).toBe("1")
-      expect(response.headers.get("x-handler")).toBeNull()
+      for (const name of ["x-handler", "cache-control", "content-encoding", "etag"]) {
+        expect(response.headers.get(name)).toBeNull()
+      }
     }
   })
 
@@ -463,6 +466,29 @@ describe("handlers of Node.js", () => {
   })
 })
 
+test("a save that fails leaves a text of onError without the headers of the answer", async () => {
+  const answerErrors = (_error: HTTPError, event: H3Event): string => {
+    event.res.status = 503
+    return "own page"
+  }
+  const { app, getSession, middleware, store } = createApp({}, { onError: answerErrors })
+  app.use(middleware)
+  app.use((event) => {
+    getSession(event).set("note", "never stored")
+    event.res.headers.set("Cache-Control", "public")
+    event.res.headers.set("ETag", '"1"')
+  })
+  const handler = (_: unknown, response: ServerResponse): unknown => response.end("done")
+  app.get("/node", fromNodeHandler(handler as NodeHandler)).get("/web", () => "done")
+  const url = await start(app)
+  for (const path of ["/node", "/web"]) {
+    store.failNext("create")
+    const response = await fetch(`${url}${path}`)
+    expect([response.status, await response.text()]).toEqual([503, "own page"])
+    expect([response.headers.get("cache-control"), response.headers.get("etag")]).toEqual([null, null])
+  }
+})
+
 describe("proxies", () => {
   test.each<[string, object, object, RegExp]>([
     ["nobody is believed", {}, {}, /^id=/],
@@ -485,21 +511,28 @@ describe("proxies", () => {
     expect(cookieOf(await fetch(running.url as string))).toMatch(/^id=/)
   })
 
-  test("in production a plain connection is warned of, with the setting", async () => {
-    vi.stubEnv("NODE_ENV", "production")
-    onTestFinished(() => void vi.unstubAllEnvs())
-    const warnings: string[] = []
-    const { app, getSession, middleware } = createApp({
-      onWarning: (message, code) => void warnings.push(`${code}: ${message}`),
-    })
-    app.use(middleware).get("/", (event) => {
-      getSession(event).set("note", "stored")
-      return "done"
-    })
-    await fetch(await start(app))
-    expect(warnings).toEqual([expect.stringContaining("h3Sessions(sessions, { trustProxy: true })")])
-    expect(warnings[0]).toMatch(/^COATCHECK_PLAIN_HTTP/)
-  })
+  test.each([
+    [false, "h3Sessions(sessions, { trustProxy: true })"],
+    [true, "let it send X-Forwarded-Proto"],
+  ])(
+    "in production a plain connection is warned of: with trustProxy %s, say %s",
+    async (trustProxy, advice) => {
+      vi.stubEnv("NODE_ENV", "production")
+      onTestFinished(() => void vi.unstubAllEnvs())
+      const warnings: string[] = []
+      const { app, sessions } = createApp({
+        onWarning: (message, code) => void warnings.push(`${code}: ${message}`),
+      })
+      const { getSession, middleware } = h3Sessions(sessions, { trustProxy })
+      app.use(middleware).get("/", (event) => {
+        getSession(event).set("note", "stored")
+        return "done"
+      })
+      await fetch(await start(app))
+      expect(warnings).toEqual([expect.stringContaining(`say so: ${advice}.`)])
+      expect(warnings[0]).toMatch(/^COATCHECK_PLAIN_HTTP/)
+    },
+  )
 })
 
 test("a request for a WebSocket can read its session, change nothing, and keeps its hooks", async () => {

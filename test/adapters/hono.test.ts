@@ -1,14 +1,16 @@
 import { createAdaptorServer } from "@hono/node-server"
 import type { Server } from "node:http"
 import { fileURLToPath } from "node:url"
-import { createSessions, sessionErrorResponse, StoreError } from "coatcheck"
-import { honoSessions } from "coatcheck/hono"
+import { createSessions, CsrfError, sessionErrorResponse, SignInRequiredError, StoreError } from "coatcheck"
+import { honoSessions, type HonoSessionsOptions, sessionErrors } from "coatcheck/hono"
 import { memoryStore } from "coatcheck/memory"
 import { signedInCookie, spyStore } from "coatcheck/testing"
-import { Hono } from "hono"
+import { type ErrorHandler, Hono } from "hono"
 import { compress } from "hono/compress"
+import { cors } from "hono/cors"
 import { HTTPException } from "hono/http-exception"
-import { expect, test, vi } from "vitest"
+import { secureHeaders } from "hono/secure-headers"
+import { expect, onTestFinished, test, vi } from "vitest"
 import { requireProgram } from "../support/programs.ts"
 import { bundleWorker, startWorker } from "../support/workers.ts"
 import { honoApp } from "./apps/hono.ts"
@@ -51,7 +53,7 @@ interface State {
   note: string
 }
 
-function mount(options: { csrf?: boolean; trustProxy?: boolean } = {}) {
+function mount(options: HonoSessionsOptions<"session"> = {}) {
   const store = spyStore(memoryStore())
   const warnings: string[] = []
   const onWarning = (message: string): void => void warnings.push(message)
@@ -198,6 +200,226 @@ test("what fails is thrown to app.onError: a store's error, and one of the handl
   expect(seen).toEqual([expect.any(StoreError), expect.any(HTTPException)])
 })
 
+test.each<[what: string, onError: ErrorHandler | undefined, status: number]>([
+  ["Hono itself", undefined, 500],
+  ["an onError that makes a response", (error) => sessionErrorResponse(error) as Response, 503],
+  ["an onError that asks the context for one", (_error, c) => c.body("own page", 502), 502],
+  ["sessionErrors", sessionErrors((_error, c) => c.text("never", 500)), 503],
+])(
+  "a save that fails is answered by %s without the headers of the answer, and with those of every answer",
+  async (_, onError, status) => {
+    silenceConsole()
+    const { middleware, getSession, store } = mount()
+    const app = new Hono()
+      .use(cors({ origin: "https://shop.example" }))
+      .use(secureHeaders())
+      .use(middleware)
+    if (onError !== undefined) app.onError(onError)
+    const own = {
+      "Accept-Ranges": "bytes",
+      "Cache-Control": "public, max-age=3600",
+      "Content-Disposition": "attachment",
+      "Content-Encoding": "br",
+      "Content-Length": "7",
+      ETag: '"1"',
+      "Last-Modified": "Sat, 01 Jan 2022 00:00:00 GMT",
+      Location: "/elsewhere",
+      "Retry-After": "3600",
+    }
+    app.get("/", (c) => {
+      getSession(c).set("note", "lost")
+      return c.body("dropped", 201, { ...own, "Content-Type": "image/png", "X-Request-Id": "7" })
+    })
+    store.failNext("create")
+    const response = await app.request("/", { headers: { Origin: "https://shop.example" } })
+    expect(response.status).toBe(status)
+    expect(await response.text()).not.toContain("dropped")
+    for (const [name, value] of Object.entries(own)) expect(response.headers.get(name)).not.toBe(value)
+    expect(response.headers.get("content-type")).not.toBe("image/png")
+    expect(response.headers.get("cache-control")).toBe("no-store")
+    expect(response.headers.get("access-control-allow-origin")).toBe("https://shop.example")
+    expect(response.headers.get("x-request-id")).toBe("7")
+    expect(response.headers.get("x-content-type-options")).toBe("nosniff")
+    expect(response.headers.get("retry-after")).toBe(status === 503 ? "5" : null)
+  },
+)
+
+test("a stream of an answer that is not sent, for the save failed, is cancelled", async () => {
+  const { middleware, getSession, store } = mount()
+  const app = new Hono().use(middleware)
+  app.onError(sessionErrors((_error, c) => c.text("never", 500)))
+  const cancelled = vi.fn<() => void>()
+  app.get("/", (c) => {
+    getSession(c).set("note", "lost")
+    return c.body(new ReadableStream({ pull: () => undefined, cancel: cancelled }))
+  })
+  store.failNext("create")
+  expect((await app.request("/")).status).toBe(503)
+  expect(cancelled).toHaveBeenCalledOnce()
+})
+
+test("a save that fails leaves the cookie of other sessions that were saved", async () => {
+  const { middleware, getSession, store } = mount()
+  const other = honoSessions(createSessions<State>({ keys: [KEY], cookie: { name: "other" } }), {
+    property: "other",
+  })
+  const app = new Hono().use(middleware).use(other.middleware)
+  app.onError(sessionErrors((_error, c) => c.text("never", 500)))
+  app.get("/", (c) => {
+    getSession(c).set("note", "lost")
+    other.getSession(c).set("note", "kept")
+    return c.text("dropped")
+  })
+  store.failNext("create")
+  const response = await app.request("/")
+  expect(response.status).toBe(503)
+  expect(response.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-other=/)])
+})
+
+test("a handler that signs out and throws what is no error has signed out all the same, and saves nothing else", async () => {
+  const { sessions, middleware, getSession, store } = mount()
+  const app = new Hono().use(middleware)
+  app.get("/sign-out", (c) => {
+    getSession(c).signOut()
+    return raise("a text")
+  })
+  app.get("/note", (c) => {
+    getSession(c).set("note", "lost")
+    return raise("a text")
+  })
+  const { header } = await signedInCookie(sessions, "ada")
+  expect(await sessions.listByUser("ada")).toHaveLength(1)
+  await expect(app.request("/sign-out", { headers: { Cookie: header } })).rejects.toBe("a text")
+  expect(await sessions.listByUser("ada")).toEqual([])
+  store.reset()
+  await expect(app.request("/note")).rejects.toBe("a text")
+  expect(store.operations()).toEqual([])
+})
+
+test("what guards and csrf refuse has its status without an onError, and nobody is alarmed", async () => {
+  const logged = silenceConsole()
+  const { middleware, requireUser, requireFresh } = mount({ csrf: true })
+  const app = new Hono().use(cors()).use(middleware)
+  app.get("/user", requireUser(), (c) => c.text("never"))
+  app.get("/fresh", requireFresh({ within: "5m" }), (c) => c.text("never"))
+  app.post("/", (c) => c.text("never"))
+  const sub = new Hono().route("/sub", app)
+  for (const path of ["/sub/user", "/sub/fresh"]) {
+    const response = await sub.request(path)
+    expect([response.status, await response.text()]).toEqual([401, "Unauthorized\n"])
+    expect(response.headers.get("cache-control")).toBe("no-store")
+    expect(response.headers.get("access-control-allow-origin")).toBe("*")
+  }
+  const foreign = { method: "POST", headers: { Origin: "https://evil.example" } }
+  const response = await app.request("/", foreign)
+  expect([response.status, await response.text()]).toEqual([403, "Forbidden\n"])
+  expect(logged).not.toHaveBeenCalled()
+})
+
+test("what guards and csrf refuse is for onError to answer, and the errors are what they are elsewhere", async () => {
+  const { middleware, requireUser } = mount({ csrf: true })
+  const seen: Error[] = []
+  const app = new Hono().use(middleware).get("/", requireUser(), (c) => c.text("never"))
+  app.onError((error, c) => {
+    seen.push(error)
+    return c.text("own page", 418)
+  })
+  expect((await app.request("/")).status).toBe(418)
+  const foreign = { method: "POST", headers: { Origin: "https://evil.example" } }
+  expect(await (await app.request("/", foreign)).text()).toBe("own page")
+  expect(seen).toEqual([expect.any(SignInRequiredError), expect.any(CsrfError)])
+  expect(seen.flatMap(Object.keys)).not.toContain("getResponse")
+})
+
+test("a guard whose store fails is a failure as any other", async () => {
+  const logged = silenceConsole()
+  const { sessions, middleware, requireUser, store } = mount()
+  const app = new Hono().use(middleware).get("/", requireUser(), (c) => c.text("in"))
+  const { header } = await signedInCookie(sessions, "ada")
+  store.failNext("load")
+  expect((await app.request("/", { headers: { Cookie: header } })).status).toBe(500)
+  expect(logged).toHaveBeenCalledWith(expect.any(StoreError))
+})
+
+test("sessionErrors answers what sessions fail with, and leaves other errors to the other handler", async () => {
+  const { sessions, middleware, getSession, store } = mount({ csrf: true })
+  const others: Error[] = []
+  const app = new Hono().use(cors()).use(middleware)
+  app.onError(
+    sessionErrors((error, c) => {
+      others.push(error)
+      return error instanceof HTTPException ? error.getResponse() : c.text("other", 500)
+    }),
+  )
+  app.get("/load", async (c) => c.text((await getSession(c).get("note")) ?? ""))
+  app.get("/inside", () => raise(new SignInRequiredError("Nobody is.", { reason: "anonymous" })))
+  app.get("/teapot", () => raise(new HTTPException(418)))
+  app.get("/mistake", (c) => {
+    getSession(c).set("note", 1n as never)
+    return c.text("never")
+  })
+  const { header } = await signedInCookie(sessions, "ada")
+  store.failNext("load")
+  const failed = await app.request("/load", { headers: { Cookie: header } })
+  expect([failed.status, failed.headers.get("retry-after")]).toEqual([503, "5"])
+  expect(failed.headers.get("access-control-allow-origin")).toBe("*")
+  expect((await app.request("/inside")).status).toBe(401)
+  const foreign = { method: "POST", headers: { Origin: "https://evil.example" } }
+  expect((await app.request("/load", foreign)).status).toBe(403)
+  expect(others).toEqual([])
+  expect((await app.request("/teapot")).status).toBe(418)
+  expect(await (await app.request("/mistake")).text()).toBe("other")
+  expect(others).toHaveLength(2)
+})
+
+test.each(["parseBody", "text", "arrayBuffer", "formData"] as const)(
+  "the token of a form counts if %s read the body before, and handlers can read it still",
+  async (reader) => {
+    const { middleware, getSession } = mount({ csrf: { token: true } })
+    const app = new Hono()
+    app.use(async (c, next) => {
+      if (c.req.method === "POST") await c.req[reader]()
+      await next()
+    })
+    app.use(middleware)
+    app.get("/", async (c) => c.text(await getSession(c).csrfToken()))
+    app.post("/", async (c) => c.text((await c.req.parseBody<{ note: string }>()).note))
+    const { url, close } = await listening(createAdaptorServer({ fetch: app.fetch }) as Server)
+    onTestFinished(close)
+    const base = url.replace(/\/$/, "")
+    const asks = [app.request, (path: string, init?: RequestInit) => fetch(`${base}${path}`, init)]
+    for (const ask of asks) {
+      const page = await ask("/")
+      const form = new URLSearchParams({ note: "taken", _csrf: await page.text() })
+      const post = { method: "POST", headers: { Cookie: cookieOf(page) } }
+      expect(await (await ask("/", { ...post, body: form })).text()).toBe("taken")
+      const files = new FormData()
+      for (const [name, value] of form) files.append(name, value)
+      expect(await (await ask("/", { ...post, body: files })).text()).toBe("taken")
+      form.set("_csrf", "wrong")
+      expect((await ask("/", { ...post, body: form })).status).toBe(403)
+    }
+  },
+)
+
+test("a body that was read past Hono, or is no form, brings no token", async () => {
+  const { middleware, getSession } = mount({ csrf: { token: true } })
+  const app = new Hono()
+  app.use(async (c, next) => {
+    if (c.req.method === "POST") await c.req.raw.text()
+    await next()
+  })
+  app.use(middleware)
+  app.get("/", async (c) => c.text(await getSession(c).csrfToken()))
+  app.post("/", (c) => c.text("never"))
+  const page = await app.request("/")
+  const token = await page.text()
+  const headers = { Cookie: cookieOf(page) }
+  for (const body of [new URLSearchParams({ _csrf: token }), JSON.stringify({ _csrf: token })]) {
+    expect((await app.request("/", { method: "POST", headers, body })).status).toBe(403)
+  }
+})
+
 test("guards redirect where they are told to", async () => {
   const { middleware, requireUser, requireFresh } = mount()
   const app = new Hono().use(middleware)
@@ -231,6 +453,18 @@ test("in production over plain http one warning names the setting; behind a prox
   vi.unstubAllEnvs()
 })
 
+test("where the proxy is believed already, the warning asks for what it does not send", async () => {
+  vi.stubEnv("NODE_ENV", "production")
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const { middleware, getSession, warnings } = mount({ trustProxy: true })
+  const app = new Hono().use(middleware).get("/", (c) => {
+    getSession(c).set("note", "sent")
+    return c.text("sent")
+  })
+  await app.request("http://10.0.0.1/")
+  expect(warnings).toEqual([expect.stringContaining("say so: let it send X-Forwarded-Proto.")])
+})
+
 test("a WebSocket can read the session of its upgrade, and not change it", async () => {
   const { sessions, middleware, getSession } = mount()
   const app = new Hono().use(middleware).get("/socket", async (c) => {
@@ -248,3 +482,14 @@ test("a WebSocket can read the session of its upgrade, and not change it", async
   const response = await app.request("/socket", { headers: { Cookie: header, Upgrade: "websocket" } })
   expect(await response.json()).toEqual(["ada", "ERR_SESSION_READ_ONLY"])
 })
+
+/** What Hono logs by itself. */
+function silenceConsole() {
+  const logged = vi.spyOn(console, "error").mockImplementation(() => undefined)
+  onTestFinished(() => logged.mockRestore())
+  return logged
+}
+
+function raise(error: unknown): never {
+  throw error
+}

@@ -90,6 +90,47 @@ describe("a save that fails", () => {
     expect(errors).toEqual([])
   })
 
+  test("leaves a page of the application's own without the headers of the answer, and with those of every answer", async () => {
+    const { app, middleware, store } = createApp()
+    app.use(async (ctx, next) => {
+      ctx.set("Access-Control-Allow-Origin", "https://shop.example")
+      try {
+        await next()
+      } catch {
+        ctx.body = { page: "own" }
+      }
+    })
+    const own = {
+      "Cache-Control": "public, max-age=3600",
+      "Content-Disposition": "attachment",
+      "Content-Encoding": "br",
+      ETag: '"1"',
+      "Last-Modified": "Sat, 01 Jan 2022 00:00:00 GMT",
+      Location: "/elsewhere",
+    }
+    app.use(middleware).use((ctx) => {
+      ctx.session.set("note", "never stored")
+      ctx.set(own)
+      ctx.set("X-Request-Id", "7")
+      ctx.type = "image/png"
+      ctx.status = 201
+      ctx.body = Buffer.from("dropped")
+    })
+    const running = await start(app)
+    store.failNext("create")
+    const { status, body, headers } = await running.get()
+    expect([status, body]).toEqual([500, '{"page":"own"}'])
+    expect(headers["content-type"]).toMatch(/^application\/json/)
+    expect(headers["cache-control"]).toBe("no-store")
+    for (const name of ["content-disposition", "content-encoding", "etag", "last-modified", "location"]) {
+      expect(headers).not.toHaveProperty(name)
+    }
+    expect(headers).toMatchObject({
+      "access-control-allow-origin": "https://shop.example",
+      "x-request-id": "7",
+    })
+  })
+
   test("goes to app.on('error') once, and to Koa's own page", async () => {
     const { app, errors, middleware, store } = createApp()
     app.use(middleware).use((ctx) => {
@@ -409,28 +450,32 @@ describe("app.proxy", () => {
   })
 
   test.each([
-    [false, {}, true],
-    [false, { "X-Forwarded-Proto": "https" }, true],
-    [true, { "X-Forwarded-Proto": "http" }, true],
-    [true, { "X-Forwarded-Proto": "https" }, false],
-  ])("%s with %j: is plain http warned of in production? %s", async (proxy, headers, isWarned) => {
-    vi.stubEnv("NODE_ENV", "production")
-    onTestFinished(() => void vi.unstubAllEnvs())
-    const warnings: string[] = []
-    const { app, middleware } = createApp({
-      onWarning: (message, code) => void warnings.push(`${code}: ${message}`),
-    })
-    app.proxy = proxy
-    app.use(middleware).use((ctx) => {
-      ctx.session.set("note", "sent")
-      ctx.body = "done"
-    })
-    await (await start(app)).get("/", { headers })
-    if (isWarned) {
-      expect(warnings).toEqual([expect.stringContaining("say so: app.proxy = true.")])
-      expect(warnings[0]).toMatch(/^COATCHECK_PLAIN_HTTP/)
-    } else expect(warnings).toEqual([])
-  })
+    [false, {}, "app.proxy = true"],
+    [false, { "X-Forwarded-Proto": "https" }, "app.proxy = true"],
+    [true, {}, "let it send X-Forwarded-Proto"],
+    [true, { "X-Forwarded-Proto": "http" }, "let it send X-Forwarded-Proto"],
+    [true, { "X-Forwarded-Proto": "https" }, undefined],
+  ])(
+    "%s with %j: what does a warning of plain http advise in production? %s",
+    async (proxy, headers, advice) => {
+      vi.stubEnv("NODE_ENV", "production")
+      onTestFinished(() => void vi.unstubAllEnvs())
+      const warnings: string[] = []
+      const { app, middleware } = createApp({
+        onWarning: (message, code) => void warnings.push(`${code}: ${message}`),
+      })
+      app.proxy = proxy
+      app.use(middleware).use((ctx) => {
+        ctx.session.set("note", "sent")
+        ctx.body = "done"
+      })
+      await (await start(app)).get("/", { headers })
+      if (advice !== undefined) {
+        expect(warnings).toEqual([expect.stringContaining(`say so: ${advice}.`)])
+        expect(warnings[0]).toMatch(/^COATCHECK_PLAIN_HTTP/)
+      } else expect(warnings).toEqual([])
+    },
+  )
 
   test("is believed of plain http as well, where a cookie need not be secure", async () => {
     const { app, middleware } = createApp({ cookie: { secure: "auto" } })

@@ -1,15 +1,20 @@
 import { execFile } from "node:child_process"
+import { once } from "node:events"
+import { readFile } from "node:fs/promises"
+import { createServer, type IncomingHttpHeaders } from "node:http"
+import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { createSessions } from "coatcheck"
 import { memoryStore } from "coatcheck/memory"
 import { nextSessions } from "coatcheck/next"
-import { NextRequest } from "next/server.js"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { NextRequest, NextResponse } from "next/server.js"
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
+import { noticeOf } from "../../examples/next/notice.ts"
 import { buildNext, startNext } from "./apps/next.ts"
 import type { AdapterApp } from "./conformance.ts"
 import { describeAdapter } from "./describe.ts"
-import { KEY } from "./scenes.ts"
+import { KEY, type State } from "./scenes.ts"
 import { type Visit, Visitor } from "./visitor.ts"
 
 // It runs what is built: `dist`.
@@ -76,6 +81,45 @@ describe("Next.js, built", () => {
     })
   })
 
+  describe("route handlers that fail", () => {
+    test("drop what they have changed, whatever status it is answered with, and sign out all the same", async () => {
+      const visitor = new Visitor(app.url)
+      await visitor.post("/note?note=before")
+      expect((await visitor.post("/own/change-and-refuse")).status).toBe(401)
+      expect(await visitor.read()).toMatchObject({ note: "before" })
+      await visitor.post("/sign-in")
+      const old = visitor.cookie("__Host-id") as string
+      expect((await visitor.post("/own/sign-out-and-refuse")).status).toBe(401)
+      const thief = new Visitor(app.url)
+      thief.setCookie("__Host-id", old)
+      expect(await thief.read()).toMatchObject({ user: null })
+    })
+
+    test("with what Next.js may come to throw are not answered by onError", async () => {
+      const { withSession } = nextSessions(createSessions({ keys: [KEY], store: memoryStore() }), {
+        onError: () => new Response("answered"),
+      })
+      const later = Object.assign(new Error("later"), { digest: "NEXT_LATER;1" })
+      const handler = withSession(() => Promise.reject(later))
+      await expect(handler(new NextRequest("https://shop.example/"), undefined)).rejects.toBe(later)
+    })
+  })
+
+  test("a route handler whose answer is kept for everybody has a session to be read, and none is kept with it", async () => {
+    const visitor = new Visitor(app.url)
+    await visitor.post("/note?note=mine")
+    const kept = await visitor.get("/static")
+    const [note, error] = JSON.parse(kept.text) as string[]
+    expect([note, kept.headers.getSetCookie()]).toEqual(["none", []])
+    expect(error).toContain("SessionReadOnlyError: This session can only be read: this answer is made once")
+    expect(error).toContain('dynamic = "force-static"')
+  })
+
+  test("requireFresh without a duration is a mistake that is told, and lets nobody in", async () => {
+    const { requireFresh } = nextSessions(createSessions({ keys: [KEY], store: memoryStore() }))
+    await expect(requireFresh({ within: undefined as never })).rejects.toThrow(TypeError)
+  })
+
   test("a handler is called without Next.js as well, as by tests of your own", async () => {
     const { withSession } = nextSessions(
       createSessions<{ count: number }>({ keys: [KEY], store: memoryStore() }),
@@ -127,6 +171,7 @@ describe("Next.js, built", () => {
       const guarded = await visitor.get("/page/guarded")
       expect([guarded.status, guarded.headers.get("location")]).toEqual([303, "/page/sign-in"])
       expect((await visitor.get("/page/strict")).status).toBe(500)
+      expect((await visitor.get("/page/members")).status).toBe(401)
       await visitor.post("/sign-in")
       expect((await visitor.get("/page/guarded")).status).toBe(200)
       expect((await visitor.get("/page/strict")).status).toBe(200)
@@ -229,6 +274,14 @@ describe("Next.js, built", () => {
       expect(await visitor.read()).toMatchObject({ note: "known" })
     })
 
+    test("that are not wrapped see what one that is has saved", async () => {
+      const visitor = new Visitor(app.url)
+      const first = await act(visitor, "mixed", { note: "one" })
+      expect(first.headers.get("location")).toBe("/page/note?before=none&after=one")
+      const second = await act(visitor, "mixed", { note: "two" })
+      expect(second.headers.get("location")).toBe("/page/note?before=one&after=two")
+    })
+
     test("cannot be nested, and guard as the others do", async () => {
       const visitor = new Visitor(app.url)
       expect((await act(visitor, "nested", { note: "inner" })).status).toBe(500)
@@ -316,11 +369,126 @@ describe("Next.js, built", () => {
       expect((await visitor.get("/proxied/page")).text).toContain("from the handler")
     })
 
+    test("what it chooses by the session says so, a rewrite to a static page included", async () => {
+      // By its address, Next.js would take itself for another origin.
+      const local = await startNext(folder, { host: "localhost" })
+      onTestFinished(() => local.close())
+      const blind = await new Visitor(local.url).get("/proxied/nowhere?proxy=blind")
+      expect(blind.text).toContain("the same for everybody")
+      expect(blind.headers.get("cache-control")).toContain("s-maxage")
+      const chosen = await new Visitor(local.url).get("/proxied/nowhere?proxy=chosen")
+      expect(chosen.text).toContain("the same for everybody")
+      expect(chosen.headers.get("cache-control")).toBe("private, no-cache")
+    })
+
+    test("a session whose proxy function has not asked for it leaves the answer as it is", async () => {
+      const { withSession, withSessionProxy } = nextSessions(
+        createSessions<State>({ keys: [KEY], store: memoryStore() }),
+      )
+      const begin = withSession((session) => {
+        session.set("note", "begun")
+        return new Response()
+      })
+      const begun = await begin(new NextRequest("https://shop.example/"), undefined)
+      const headers = { Cookie: begun.headers.getSetCookie()[0]?.split(";")[0] as string }
+      const ask = (path: string): Promise<Response> =>
+        withSessionProxy(async (session, { nextUrl }) => {
+          if (nextUrl.pathname === "/read") await session.get("note")
+          return NextResponse.redirect("https://shop.example/elsewhere")
+        })(new NextRequest(`https://shop.example${path}`, { headers }), {} as never)
+      expect((await ask("/read")).headers.get("vary")).toBe("Cookie")
+      expect((await ask("/blind")).headers.get("vary")).toBeNull()
+    })
+
+    test("what is rewritten to another origin gets no cookie of ours, and what would change one is refused", async () => {
+      const other = await startOther()
+      const visitor = new Visitor(app.url)
+      await visitor.post("/proxied/handler")
+      const before = visitor.cookie("__Host-watched") as string
+      await new Promise((resolve) => setTimeout(resolve, 1100))
+      const away = await visitor.get(`/proxied/page?proxy=away&to=${encodeURIComponent(other.url)}`)
+      expect([away.text, away.headers.getSetCookie()]).toEqual(["the other origin", []])
+      expect(other.received).toHaveLength(1)
+      expect(other.received[0]?.["set-cookie"]).toBeUndefined()
+      expect(other.received[0]?.cookie).toBe(`__Host-watched=${before}`)
+      const changed = await visitor.get(
+        `/proxied/page?proxy=away-with-change&to=${encodeURIComponent(other.url)}`,
+      )
+      expect([changed.status, changed.headers.getSetCookie()]).toEqual([500, []])
+      expect(changed.text).toContain("rewrote to another origin")
+      expect(other.received).toHaveLength(1)
+      expect((await visitor.get("/proxied/page")).text).toContain("from the handler")
+    })
+
+    test("a page that the proxy function keeps cookies from gets none of ours", async () => {
+      const visitor = new Visitor(app.url)
+      visitor.setCookie("other", "1")
+      const page = await visitor.get("/proxied/page?proxy=without-cookie")
+      expect(page.text).toContain("none")
+      expect(page.headers.getSetCookie()).toHaveLength(1)
+      expect((await visitor.get("/proxied/page")).text).toContain("kept from the page")
+    })
+
+    test("what it has changed before it fails is dropped, whatever status that is answered with", async () => {
+      const visitor = new Visitor(app.url)
+      const failed = await visitor.get("/proxied/page?proxy=start-and-fail")
+      expect([failed.status, failed.headers.getSetCookie()]).toEqual([401, []])
+      expect((await visitor.get("/proxied/page")).text).toContain("none")
+    })
+
+    test("after an action's redirect, which Next.js follows by itself and without cookies, begins and rotates nothing", async () => {
+      const visitor = new Visitor(app.url)
+      await lookedAt()
+      const scripted = await call(visitor, "lead", { to: "/proxied/page?proxy=start" })
+      expect(scripted.headers.get("x-action-redirect")).toMatch(/^\/proxied\/page/)
+      expect(scripted.text).not.toContain("from the proxy")
+      expect(await lookedAt()).toEqual([])
+      // The browser is left to ask by itself, and so is given its cookie.
+      expect((await visitor.get("/proxied/page?proxy=start")).text).toContain("from the proxy")
+      const followed = await call(visitor, "lead", { to: "/proxied/page" })
+      expect(followed.text).toContain("from the proxy")
+      await lookedAt()
+      await call(visitor, "lead", { to: "/proxied/page?proxy=rotate" })
+      expect(await lookedAt()).not.toContain("changeId")
+      const headers = { "X-Action-Redirect": "/proxied/page;push" }
+      for (const change of ["start", "rotate"]) {
+        const stranger = new Visitor(app.url)
+        const refused = await stranger.get(`/proxied/page?proxy=${change}`, { headers })
+        expect([refused.status, refused.headers.getSetCookie()]).toEqual([500, []])
+        expect(refused.text).toContain("The browser asks again.")
+      }
+    })
+
     async function lookedAt(): Promise<string[]> {
       return JSON.parse((await new Visitor(app.url).get("/own/looked-at")).text) as string[]
     }
   })
 })
+
+describe("the guide and the example", () => {
+  test("import what Next.js bundles by the names that its bundler knows", async () => {
+    const guide = new URL("../../docs/frameworks/next.md", import.meta.url)
+    expect(await readFile(guide, "utf8")).not.toMatch(/"next\/[\w/]+\.js"/)
+  })
+
+  test("show no notice rather than fail of one that cannot be read", () => {
+    expect(noticeOf(null)).toBeUndefined()
+    expect(noticeOf("Welcome%2C%20Zo%C3%AB.")).toBe("Welcome, Zoë.")
+    expect(noticeOf("%E0%A4%A")).toBeUndefined()
+  })
+})
+
+/** A server that remembers what it was asked. */
+async function startOther(): Promise<{ url: string; received: IncomingHttpHeaders[] }> {
+  const received: IncomingHttpHeaders[] = []
+  const server = createServer((request, response) => {
+    received.push(request.headers)
+    response.end("the other origin")
+  }).listen(0, "127.0.0.1")
+  await once(server, "listening")
+  onTestFinished(() => void server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, received }
+}
 
 function namesOf({ headers }: Visit): string[] {
   return headers

@@ -5,13 +5,22 @@ import { reactRouterSessions } from "coatcheck/react-router"
 import { signedInCookie } from "coatcheck/testing"
 import { RouterContextProvider } from "react-router"
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest"
-import { folder, startReactRouter } from "./apps/react-router.ts"
+import { folder, startCounter, startReactRouter } from "./apps/react-router.ts"
 import type { AdapterApp } from "./conformance.ts"
 import { describeAdapter } from "./describe.ts"
 import { KEY } from "./scenes.ts"
 import { type Visit, Visitor } from "./visitor.ts"
 
 describeAdapter("React Router 8", () => startReactRouter())
+
+test("the shortest program of the documentation counts visits", async () => {
+  const counter = await startCounter({ SESSION_KEY: KEY })
+  onTestFinished(() => counter.close())
+  const visitor = new Visitor(counter.url)
+  expect((await visitor.get("/")).text).toContain("Visits: 1")
+  expect((await visitor.get("/")).text).toContain("Visits: 2")
+  expect(visitor.cookie("id")).toBeDefined()
+})
 
 describe("React Router 8", () => {
   let app: AdapterApp
@@ -306,7 +315,25 @@ describe("React Router 8", () => {
     const { status, text } = await visitor.get("/twice")
     expect(status).toBe(500)
     expect(text).toContain("boundary: error")
-    expect(await told()).toEqual([expect.stringContaining("mount them once per request")])
+    const advice = expect.stringMatching(
+      /mount them once per request.* a new context for each request in getLoadContext/,
+    )
+    expect(await told()).toEqual([advice])
+    // Where there is no page to show, it is no less told.
+    expect((await visitor.get("/twice-resource")).status).toBe(500)
+    expect(await told()).toEqual([advice])
+  })
+
+  test("what cannot be saved of a resource route is answered with 503 in plain text, and told to onEvent alone", async () => {
+    await visitor.get("/count")
+    await visitor.control("fail=update")
+    const { status, headers, text } = await visitor.get("/count")
+    expect([status, headers.get("retry-after"), text]).toEqual([503, "5", "Service Unavailable\n"])
+    expect(await told()).toEqual([])
+    // An error of the loader itself is React Router's to tell.
+    await visitor.control("fail=load")
+    expect((await visitor.get("/count")).status).toBe(503)
+    expect(await told()).toEqual([expect.stringContaining("load")])
   })
 })
 

@@ -1,11 +1,17 @@
 import { readFile, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { svelteKitSessions } from "coatcheck/sveltekit"
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
-import { buildFixture, startSvelteKit, type SvelteKitBuild } from "./apps/sveltekit.ts"
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest"
+import {
+  buildCounter,
+  buildFixture,
+  freePort,
+  startSvelteKit,
+  type SvelteKitBuild,
+} from "./apps/sveltekit.ts"
 import type { AdapterApp } from "./conformance.ts"
 import { describeAdapter } from "./describe.ts"
-import { createStage } from "./scenes.ts"
+import { createStage, KEY } from "./scenes.ts"
 import { Visitor } from "./visitor.ts"
 
 let build: SvelteKitBuild
@@ -22,6 +28,17 @@ afterAll(async () => {
 
 // Routes are files here: there is nothing that could be mounted in another application.
 describeAdapter("SvelteKit 3, built for adapter-node", () => startSvelteKit(build), { sub: false })
+
+test("the shortest program of the documentation counts visits", async () => {
+  const counter = await buildCounter()
+  onTestFinished(() => rm(counter.folder, { recursive: true, force: true }))
+  const running = await startSvelteKit(counter, { SESSION_KEY: KEY })
+  onTestFinished(() => running.close())
+  visitor = new Visitor(running.url)
+  expect((await visitor.get("/")).text).toBe("Visits: 1")
+  expect((await visitor.get("/")).text).toBe("Visits: 2")
+  expect(visitor.cookie("id")).toBeDefined()
+})
 
 describe("SvelteKit", () => {
   beforeAll(async () => {
@@ -168,6 +185,43 @@ describe("SvelteKit", () => {
       expect(own(headers)).toHaveLength(1)
     })
 
+    test("so it is where a Request does not tell its credentials and its mode, as on some runtimes", async () => {
+      const bare = `for (const name of ["credentials", "mode"])
+        Object.defineProperty(Request.prototype, name, { get() { if (name === "mode") throw new Error("No mode here.") } })`
+      const poor = await startSvelteKit(build, {
+        PORT: String(await freePort()),
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(bare)}`,
+      })
+      onTestFinished(() => poor.close())
+      const known = new Visitor(poor.url)
+      await known.post("/note?note=secret")
+      const nobodys = await known.get("/inner?credentials=omit&path=/read")
+      expect(JSON.parse(nobodys.text)).toMatchObject({ note: null })
+      expect(JSON.parse((await known.get("/inner?path=/read")).text)).toMatchObject({ note: "secret" })
+      const fresh = new Visitor(poor.url)
+      const { headers } = await fresh.get("/inner?before&path=/count")
+      expect(own(headers)).toHaveLength(1)
+      expect(await fresh.read()).toMatchObject({ note: "outer", count: 1 })
+    })
+
+    test("G1: no cookie is opened for a request whose page and whose own route do not use the session", async () => {
+      const opened = async (): Promise<unknown> => JSON.parse((await visitor.get("/hooks/events")).text)
+      await opened()
+      // Opening what does not open is told to onEvent.
+      visitor.setCookie("__Host-id", "forged")
+      expect((await visitor.get("/inner?path=/hooks/unasked")).text).toBe("unasked")
+      expect(await opened()).toEqual([])
+      await visitor.get("/inner?read&path=/hooks/unasked")
+      expect(await opened()).toEqual([{ type: "cookie-rejected", count: 1 }])
+    })
+
+    test("a new visitor has one session also if other cookies are sent, and the route is asked first", async () => {
+      visitor.setCookie("analytics", "1")
+      const { headers } = await visitor.get("/inner?path=/count&after")
+      expect(own(headers)).toHaveLength(1)
+      expect(await visitor.read()).toMatchObject({ note: "outer", count: 1 })
+    })
+
     test("who signs in by the inner request is signed in", async () => {
       await visitor.get("/count")
       const { headers } = await visitor.get("/inner?read&path=/sign-in&method=POST")
@@ -214,6 +268,30 @@ describe("SvelteKit", () => {
       }
     })
 
+    test("a permanent redirect becomes a temporary one if it is about the session, so that no cache keeps it", async () => {
+      for (const [status, temporary] of [
+        [301, 302],
+        [308, 307],
+      ] as const) {
+        visitor = new Visitor(app.url)
+        const { status: sent, headers } = await visitor.get(`/hooks/redirect?status=${status}`)
+        expect([sent, headers.get("location")]).toEqual([temporary, "/read"])
+        expect(own(headers)).toHaveLength(1)
+      }
+      expect((await visitor.get("/hooks/moved?read")).status).toBe(307)
+      expect((await visitor.get("/hooks/moved")).status).toBe(308)
+      expect((await visitor.get("/pages/redirect/__data.json")).headers.get("cache-control")).toContain(
+        "no-store",
+      )
+    })
+
+    test("a redirect that one throws after the route has answered carries the cookie, too", async () => {
+      const { status, headers } = await visitor.get("/hooks/late-redirect")
+      expect([status, headers.get("location")]).toEqual([303, "/read"])
+      expect(own(headers)).toHaveLength(1)
+      expect(await visitor.read()).toMatchObject({ note: "redirected" })
+    })
+
     test("a guard works there, too", async () => {
       expect((await visitor.get("/hooks/guarded")).headers.get("location")).toBe("/sign-in")
     })
@@ -233,9 +311,28 @@ describe("SvelteKit", () => {
     })
 
     test("a build that gives the guards another SvelteKit is told how to mend that", async () => {
-      const { status, text } = await visitor.get("/pages/foreign")
+      // In what handleError is told, and in what SvelteKit logs without one.
+      for (const headers of [{}, { "x-bare": "1" }]) {
+        const { status, text } = await visitor.get("/pages/foreign", { headers })
+        expect(status).toBe(500)
+        expect(text).toContain("noExternal")
+      }
+    })
+
+    test("what fails beside a guard is told as it is", async () => {
+      const { status, text } = await visitor.get("/pages/crashing", { headers: { Accept: "text/html" } })
       expect(status).toBe(500)
-      expect(text).toContain("noExternal")
+      expect(text).toContain("The layout failed.")
+    })
+
+    test("what fails after a guard was caught is told as it is, and who signed out is out", async () => {
+      await visitor.post("/sign-in?user=ada")
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      const before = visitor.cookie("__Host-id") as string
+      const { status, text } = await visitor.get("/pages/caught", { headers: { Accept: "text/html" } })
+      expect([status, text]).toEqual([500, expect.stringContaining("The page failed.")])
+      visitor.setCookie("__Host-id", before)
+      expect(await visitor.read()).toMatchObject({ user: null })
     })
 
     test("builds are kept from that by a peer dependency, for which vite-plugin-svelte looks", async () => {

@@ -53,9 +53,7 @@ describe("with supertest and Express", () => {
     async (secure) => {
       const sessions = makeSessions({ secure })
       const app = shop(sessions)
-      const url = secure === true ? "https://localhost" : "http://localhost"
       const cookie = await signedInCookie(sessions, "ada", {
-        url,
         prepare: (session) => session.set("cart", ["coat"]),
       })
       await request(app).get("/account").expect(401)
@@ -66,7 +64,7 @@ describe("with supertest and Express", () => {
 
   test("an agent goes on with it, writes, and signs out", async () => {
     const sessions = makeSessions({ secure: "auto" })
-    const { header } = await signedInCookie(sessions, "ada", { url: "http://localhost" })
+    const { header } = await signedInCookie(sessions, "ada")
     const agent = request.agent(shop(sessions)).set("Cookie", header)
     await agent.post("/cart").expect(204)
     expect((await agent.get("/account").expect(200)).body).toEqual({ user: "ada", cart: ["hat"] })
@@ -77,7 +75,7 @@ describe("with supertest and Express", () => {
 
   test("a user who is revoked by the cookie's id is out", async () => {
     const sessions = makeSessions({ secure: "auto" })
-    const cookie = await signedInCookie(sessions, "ada", { url: "http://localhost" })
+    const cookie = await signedInCookie(sessions, "ada")
     expect(await sessions.revoke(cookie.id)).toBe(true)
     await request(shop(sessions)).get("/account").set("Cookie", cookie.header).expect(401)
   })
@@ -93,6 +91,16 @@ describe("with app.request of Hono", () => {
     const { header } = await signedInCookie(sessions, "ada", { url })
     expect(await (await app.request(`${url}/`, { headers: { Cookie: header } })).text()).toBe("ada")
     expect(await (await app.request(`${url}/`)).text()).toBe("nobody")
+  })
+
+  test.each(["auto", true, false] as const)("so it does as it comes (cookie.secure: %j)", async (secure) => {
+    const sessions = makeSessions({ secure })
+    const { middleware } = honoSessions(sessions)
+    const app = new Hono()
+      .use(middleware)
+      .get("/", async (c) => c.text((await c.var.session.userId()) ?? "nobody"))
+    const { header } = await signedInCookie(sessions, "ada")
+    expect(await (await app.request("/", { headers: { Cookie: header } })).text()).toBe("ada")
   })
 })
 

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
@@ -113,6 +114,7 @@ describe.skipIf(chromiumPath === undefined)("the Astro example in a browser", ()
       await signIn(page, "Ada")
       expect(await notice(page).textContent()).toBe("Welcome, Ada.")
       expect(await userOf(page)).toBe("Ada")
+      await page.locator("#devices li").first().waitFor()
       expect(await page.locator("#devices li").count()).toBe(1)
       expect((await context.cookies())[0]?.value).not.toBe(before?.value)
       expect(await cartOf(page)).toEqual(["1 × Bowler hat"])
@@ -204,6 +206,7 @@ describe.skipIf(chromiumPath === undefined)("the Astro example in a browser", ()
     const there = await open(await browser())
     await signIn(here, "Grace")
     await signIn(there, "Grace")
+    await there.locator("#devices li").nth(1).waitFor()
     expect(await there.locator("#devices li").count()).toBe(2)
     await follow(there, "Shop")
     await heading(there, "Hats and coats")
@@ -213,7 +216,42 @@ describe.skipIf(chromiumPath === undefined)("the Astro example in a browser", ()
     await there.getByText("This browser was signed out from another one.").waitFor()
     expect(await userOf(there)).toBe("")
     await signIn(there, "Grace")
+    await there.locator("#devices li").first().waitFor()
     expect(await there.locator("#devices li").count()).toBe(1)
+  })
+
+  test("a message waits for a page that is seen: no prefetched one takes it", async () => {
+    const context = await browser()
+    const page = await open(context)
+    const form = { product: "umbrella" }
+    const headers = { Origin: app.url }
+    const added = await context.request.post("/?_action=addToCart", { form, headers, maxRedirects: 0 })
+    expect(added.status()).toBe(303)
+    const prefetched: string[] = []
+    page.on("request", (request) => prefetched.push(new URL(request.url()).pathname))
+    const link = (name: string) => page.getByRole("link", { name, exact: true })
+    await link("Cart").hover()
+    await setTimeout(300)
+    // What a link asks for is prefetched, so the one before would have been by now.
+    await link("About").hover()
+    await expect.poll(() => prefetched).toEqual(["/about"])
+    for (const name of ["Sec-Purpose", "Purpose"]) {
+      const response = await context.request.get("/cart", { headers: { [name]: "prefetch" } })
+      const text = await response.text()
+      expect(text).toContain("Umbrella")
+      expect(text).not.toContain('role="status"')
+    }
+    await follow(page, "Cart")
+    await notice(page).waitFor()
+    expect(await notice(page).textContent()).toBe("Umbrella is in your cart.")
+  })
+
+  test("the first program of the documentation counts the visits of each visitor", async () => {
+    const [one, two] = [await browser(), await browser()]
+    const visit = async (context: BrowserContext) => (await context.request.get("/visits")).text()
+    expect(await visit(one)).toContain("<p>Visits: 1</p>")
+    expect(await visit(one)).toContain("<p>Visits: 2</p>")
+    expect(await visit(two)).toContain("<p>Visits: 1</p>")
   })
 
   test("a form of another site is refused, by Astro and by us", async () => {

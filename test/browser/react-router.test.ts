@@ -151,6 +151,7 @@ describe.skipIf(chromiumPath === undefined)(
       test("after signing out the back button shows nothing of the account", async () => {
         const page = await start(await browser({ javaScriptEnabled }))
         await signIn(page, "Grace")
+        await page.locator("#devices li").first().waitFor()
         expect(await page.locator("#devices li").count()).toBe(1)
         await press(page, "Sign out")
         await notice(page, "You are signed out.")
@@ -219,6 +220,7 @@ describe.skipIf(chromiumPath === undefined)(
       await signIn(laptop, "Hedy")
       const phone = await openScripted(await browser())
       await signIn(phone, "Hedy")
+      await phone.locator("#devices li").nth(1).waitFor()
       expect(await phone.locator("#devices li").count()).toBe(2)
       await press(phone, "Sign out everywhere")
       await notice(phone, "You are signed out everywhere.")

@@ -61,7 +61,7 @@ async function signIn(page: Page, name: string): Promise<void> {
   await page.waitForURL("**/sign-in")
   await page.getByLabel("Name").fill(name)
   await press(page, "Sign in")
-  await page.waitForURL("**/account")
+  await page.waitForURL("**/account?notice")
 }
 
 /** Marks the document, which a navigation on the client keeps. */
@@ -103,6 +103,29 @@ describe.skipIf(chromiumPath === undefined)("the SvelteKit example in a browser"
     },
   )
 
+  test("G3: a link that is pointed at in the meantime preloads its page, and takes no message", async () => {
+    const page = await open(await browser())
+    const asked = Promise.withResolvers<void>()
+    const goOn = Promise.withResolvers<void>()
+    // The page behind the action, which is not asked for before the preloaded one has arrived.
+    await page.route(
+      ({ pathname }) => pathname === "/__data.json",
+      async (route) => {
+        asked.resolve()
+        await goOn.promise
+        await route.continue()
+      },
+    )
+    await press(page, "Add Umbrella")
+    await asked.promise
+    const preloaded = page.waitForResponse((response) => response.url().includes("/about/__data.json"))
+    await page.getByRole("link", { name: "About", exact: true }).hover()
+    expect((await preloaded).status()).toBe(200)
+    goOn.resolve()
+    await notice(page).waitFor()
+    expect(await notice(page).textContent()).toBe("Umbrella is in your cart.")
+  })
+
   test.each(ways)(
     "signing in takes the cart along, under a new ticket, and signing out leaves nothing, $way",
     async ({ javaScriptEnabled }) => {
@@ -114,6 +137,7 @@ describe.skipIf(chromiumPath === undefined)("the SvelteKit example in a browser"
       await signIn(page, "Ada")
       expect(await notice(page).textContent()).toBe("Welcome, Ada.")
       expect(await page.locator("#user").textContent()).toBe("Ada")
+      await page.locator("#devices li").first().waitFor()
       expect(await page.locator("#devices li").count()).toBe(1)
       expect(await cart(page)).toEqual(["1 × Bowler hat"])
       expect((await context.cookies())[0]?.value).not.toBe(before?.value)
@@ -198,6 +222,7 @@ describe.skipIf(chromiumPath === undefined)("the SvelteKit example in a browser"
     const there = await open(await browser())
     await signIn(here, "Grace")
     await signIn(there, "Grace")
+    await there.locator("#devices li").nth(1).waitFor()
     expect(await there.locator("#devices li").count()).toBe(2)
     await follow(there, "Shop")
     await there.getByRole("heading", { name: "The Cloakroom" }).waitFor()
@@ -207,6 +232,7 @@ describe.skipIf(chromiumPath === undefined)("the SvelteKit example in a browser"
     await there.waitForURL("**/sign-in")
     await there.getByText("This browser was signed out from another one.").waitFor()
     await signIn(there, "Grace")
+    await there.locator("#devices li").first().waitFor()
     expect(await there.locator("#devices li").count()).toBe(1)
   })
 

@@ -1,7 +1,8 @@
 import { once } from "node:events"
 import type { IncomingMessage, ServerResponse } from "node:http"
+import { connect } from "node:net"
 import type { Duplex } from "node:stream"
-import { createSessions, errorResponse, type Revocation, type Session, type Sessions } from "coatcheck"
+import { createSessions, errorResponse, isRevoked, type Session, type Sessions } from "coatcheck"
 import { memoryStore } from "coatcheck/memory"
 import { readSession, withSession } from "coatcheck/node"
 import { signedInCookie, type SpyStore, spyStore } from "coatcheck/testing"
@@ -14,6 +15,7 @@ import { serve } from "../support/node-servers.ts"
 interface Socket {
   readonly id: string
   readonly userId: string
+  readonly request: IncomingMessage
   readonly ws: WebSocket
 }
 
@@ -22,11 +24,15 @@ interface Chat {
   readonly store: SpyStore
   readonly sockets: Set<Socket>
   readonly upgrades: Session[]
+  /** What came for an upgrade. */
+  readonly streams: Duplex[]
   readonly host: string
   /** Signs a user in, and gives the `Cookie` header. */
   signIn(user: string): Promise<string>
   /** Sends a request with this cookie. @returns the cookie that the browser has then. */
   visit(path: string, cookie: string): Promise<string>
+  /** Looks whether the sessions of all WebSockets live, and closes those whose do not. */
+  look(): Promise<void>
   /** Opens a WebSocket. @returns it, or the status it was refused with. */
   connect(headers: Record<string, string>): Promise<WebSocket | number>
 }
@@ -36,6 +42,7 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
   const sessions = createSessions({ store, keys: ["k".repeat(32)], cookie: { secure: "auto" } })
   const routes: Record<string, (session: Session) => unknown> = {
     "/sign-out": (session) => session.signOut(),
+    "/forget": (session) => session.delete(),
     "/end": (session) => session.invalidate(),
     "/another-ticket": (session) => session.cycleId(),
     "/change-password": (session) => session.revokeOthers(),
@@ -50,6 +57,7 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
   const webSockets = new WebSocketServer({ noServer: true })
   const sockets = new Set<Socket>()
   const upgrades: Session[] = []
+  const streams: Duplex[] = []
 
   async function accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const session = readSession(sessions, request, { csrf })
@@ -61,7 +69,7 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
       return
     }
     webSockets.handleUpgrade(request, socket, head, (ws) => {
-      const own = { id, userId, ws }
+      const own = { id, userId, request, ws }
       sockets.add(own)
       ws.on("close", () => sockets.delete(own))
       ws.on("message", (data: Buffer) => ws.send(`${userId}: ${data.toString()}`))
@@ -69,10 +77,12 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
   }
 
   server.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    streams.push(socket)
+    socket.on("error", () => socket.destroy())
     accept(request, socket, head).catch((error: unknown) => refuse(socket, errorResponse(error).status))
   })
   const stop = sessions.onRevoked((revocation) => {
-    for (const socket of sockets) if (concerns(revocation, socket)) socket.ws.close(4401, "Signed out")
+    for (const socket of sockets) if (isRevoked(revocation, socket)) socket.ws.close(4401, "Signed out")
   })
   onTestFinished(async () => {
     stop()
@@ -85,12 +95,22 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
     store,
     sockets,
     upgrades,
+    streams,
     host,
     signIn: async (user) => (await signedInCookie(sessions, user, { url: "http://127.0.0.1" })).header,
     async visit(path, cookie) {
       const { headers } = await server.get(path, { headers: { cookie } })
       const [setCookie] = headers["set-cookie"] ?? []
       return setCookie === undefined ? cookie : (setCookie.split(";")[0] as string)
+    },
+    async look() {
+      for (const { ws, request } of sockets) {
+        try {
+          if ((await readSession(sessions, request).userId()) === null) ws.close(4401, "Signed out")
+        } catch {
+          // The store says nothing, so nothing is known. The next look will tell.
+        }
+      }
     },
     async connect(headers) {
       const { origin, ...others } = headers
@@ -112,11 +132,6 @@ async function startChat({ csrf }: { csrf?: boolean } = {}): Promise<Chat> {
 
 function refuse(socket: Duplex, status: number): void {
   socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-}
-
-function concerns(revocation: Revocation, { id, userId }: Socket): boolean {
-  if (revocation.id !== undefined) return revocation.id === id
-  return revocation.userId === userId && revocation.except !== id
 }
 
 async function open(chat: Chat, cookie: string): Promise<WebSocket> {
@@ -168,6 +183,26 @@ describe("a WebSocket", () => {
     const cookie = await chat.signIn("ada")
     chat.store.failNext("load")
     expect(await chat.connect({ cookie })).toBe(503)
+  })
+
+  test("whose client hangs up while it is looked whose it is ends nothing but itself", async () => {
+    const chat = await startChat()
+    const cookie = await chat.signIn("ada")
+    const held = chat.store.hold("load")
+    const [hostname, port] = chat.host.split(":")
+    const client = connect(Number(port), hostname)
+    client.write(
+      `GET / HTTP/1.1\r\nHost: ${chat.host}\r\nCookie: ${cookie}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    await held.reached
+    const [stream] = chat.streams as [Duplex]
+    // Not `once`, which hears errors as well.
+    const closed = new Promise((resolve) => void stream.on("close", resolve))
+    client.resetAndDestroy()
+    await closed
+    held.release()
+    expect(await chat.connect({ cookie })).toBeInstanceOf(WebSocket)
   })
 
   test("has a session that can only be read, at the handshake and for as long as it is open", async () => {
@@ -257,17 +292,39 @@ describe("the WebSockets of a session are closed", () => {
     expect(await chat.connect({ cookie })).toBe(401)
   })
 
+  test("when its record is dropped, and its user with it (delete)", async () => {
+    const chat = await startChat()
+    const cookie = await chat.signIn("ada")
+    const state = watch(await open(chat, cookie))
+    await chat.visit("/forget", cookie)
+    expect(await state()).toBe(4401)
+  })
+
+  test("but not because the store is down when it is asked now and then", async () => {
+    const chat = await startChat()
+    const first = await open(chat, await chat.signIn("ada"))
+    const cookie = await chat.signIn("bob")
+    const states = [first, await open(chat, cookie)].map(watch)
+    // Ended by another process, as it were.
+    const [, bob] = chat.sockets
+    await chat.store.delete(bob?.id ?? "", { tombstone: { ttl: 60_000 } })
+    chat.store.failNext("load")
+    await chat.look()
+    expect(await statesOf(states)).toEqual(["open", 4401])
+  })
+
   test("but not when it only gets another ticket; to look again now and then finds what was missed", async () => {
     const chat = await startChat()
     const cookie = await chat.signIn("ada")
     const ws = await open(chat, cookie)
     const state = watch(ws)
+    await chat.look()
+    expect(await state()).toBe("open")
     const moved = await chat.visit("/another-ticket", cookie)
     expect(moved).not.toBe(cookie)
     expect(await state()).toBe("open")
     // Its id is the old one, so a revocation of the new one says nothing of it; what the old cookie opens does.
-    const looked = chat.sessions.open(cookie, { readOnly: "to look whether it lives" })
-    if ((await looked.userId()) === null) for (const socket of chat.sockets) socket.ws.close(4401)
+    await chat.look()
     expect(await state()).toBe(4401)
     await vi.waitFor(() => expect(chat.sockets.size).toBe(0))
   })

@@ -4,9 +4,12 @@ import {
   errorResponse,
   type ErrorResponse,
   type HandleOptions,
+  isRevoked,
+  isSessionError,
   type RequestFacts,
   requireFresh,
   requireUser,
+  type Revocation,
   type Session,
   type SessionError,
   type sessionErrorResponse,
@@ -102,6 +105,24 @@ switch (error.code) {
 const answer: ErrorResponse = errorResponse(error)
 expectType<Same<typeof answer.status, number>>()
 expectType<Same<ReturnType<typeof sessionErrorResponse>, Response | undefined>>()
+
+// An error of any copy of this library, known by its code.
+
+declare const thrown: unknown
+if (isSessionError(thrown))
+  expectType<Same<typeof thrown, Error & { readonly code: `ERR_SESSION${string}` }>>()
+if (isSessionError(thrown, "ERR_SESSION_ENDED"))
+  expectType<Same<typeof thrown, Error & { readonly code: "ERR_SESSION_ENDED" }>>()
+// @ts-expect-error -- a name is no code
+isSessionError(thrown, "SessionEndedError")
+
+// What a session says of itself can be asked for as it is.
+
+declare const revocation: Revocation
+const meant = isRevoked(revocation, { id: session.id, userId: await session.userId() })
+expectType<Same<typeof meant, boolean>>()
+// @ts-expect-error -- the user is needed, too
+isRevoked(revocation, { id: session.id })
 
 // A signed-in cookie: `prepare` knows the session, and Playwright takes what it is given.
 

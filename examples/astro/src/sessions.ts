@@ -6,6 +6,7 @@ import { sqliteStore } from "coatcheck/sqlite"
 interface State {
   cart: Record<string, number>
   notice: string
+  visits: number
 }
 
 export const sessions = createSessions<State>({

@@ -1,6 +1,7 @@
 import { headers } from "next/headers"
 import Link from "next/link"
 import { signOut } from "../actions"
+import { noticeOf } from "../notice"
 import { quantityIn } from "../products"
 import { getSession } from "../sessions"
 
@@ -8,10 +9,10 @@ import { getSession } from "../sessions"
 export async function Visitor() {
   const session = await getSession()
   const user = await session.userId()
-  const notice = (await headers()).get("x-notice")
+  const notice = noticeOf((await headers()).get("x-notice"))
   return (
     <header>
-      {notice !== null && <p role="status">{decodeURIComponent(notice)}</p>}
+      {notice !== undefined && <p role="status">{notice}</p>}
       <p>
         <span className="who">{user ?? "nobody"}</span>,{" "}
         <span className="quantity">{quantityIn(await session.get("cart"))}</span> in the cart

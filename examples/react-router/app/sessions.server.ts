@@ -10,11 +10,8 @@ interface State {
   notice: string
 }
 
-const store = sqliteStore(process.env.DATABASE ?? "sessions.db")
-await store.migrate()
-
 export const sessions = createSessions<State>({
-  store,
+  store: sqliteStore(process.env.DATABASE ?? "sessions.db"),
   keys: [process.env.SESSION_KEY],
   // Secure, but for plain http on localhost.
   cookie: { secure: "auto" },

@@ -1,4 +1,7 @@
 import { execFile } from "node:child_process"
+import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import type { AdapterApp } from "../conformance.ts"
@@ -29,4 +32,28 @@ export async function startReactRouter(env: Readonly<Record<string, string>> = {
   return startProcess(process.execPath, ["--import", sources, `${folder}/server.ts`], {
     env: { NODE_ENV: "production", ...env },
   })
+}
+
+/** Builds and starts the shortest program of the documentation. */
+export async function startCounter(env: Readonly<Record<string, string>>): Promise<AdapterApp> {
+  const copy = await mkdtemp(join(tmpdir(), "react-router-"))
+  const example = join(root, "examples/react-router")
+  await cp(join(example, "counter"), copy, { recursive: true })
+  // React Router's own entry.server would have its build ask npm for another package.
+  for (const name of ["vite.config.ts", "server.ts", "app/entry.server.tsx"]) {
+    await cp(join(example, name), join(copy, name))
+  }
+  await writeFile(join(copy, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"), "junction")
+  const remove = (): Promise<void> => rm(copy, { recursive: true, force: true })
+  try {
+    await buildReactRouter(copy)
+    const app = await startProcess(process.execPath, ["--import", sources, join(copy, "server.ts")], {
+      env: { NODE_ENV: "production", PORT: "0", ...env },
+    })
+    return { url: app.url, close: () => app.close().then(remove) }
+  } catch (error) {
+    await remove()
+    throw error
+  }
 }

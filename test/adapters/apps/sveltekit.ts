@@ -36,11 +36,29 @@ export async function buildFixture(): Promise<SvelteKitBuild> {
  * Builds a copy of the example, with other files in place of some.
  * @param files by their path in the example
  */
-export async function buildExample(files: Readonly<Record<string, string>>): Promise<SvelteKitBuild> {
+export function buildExample(files: Readonly<Record<string, string>>): Promise<SvelteKitBuild> {
+  return buildCopy(["src"], files)
+}
+
+/** Builds the shortest program of the documentation. */
+export function buildCounter(): Promise<SvelteKitBuild> {
+  return buildCopy(
+    ["src/app.html", "counter/src"],
+    {},
+    { SESSION_KEY: "a key of a build, long enough to seal" },
+  )
+}
+
+/** @param sources files and folders of the example, of which "counter" is another application */
+async function buildCopy(
+  sources: readonly string[],
+  files: Readonly<Record<string, string>>,
+  env: Readonly<Record<string, string>> = {},
+): Promise<SvelteKitBuild> {
   const folder = await mkdtemp(join(tmpdir(), "sveltekit-"))
   // Not its tsconfig.json: SvelteKit reads it with a library that TypeScript 7 has not.
-  for (const name of ["src", "vite.config.ts"]) {
-    await cp(join(example, name), join(folder, name), { recursive: true })
+  for (const name of [...sources, "vite.config.ts"]) {
+    await cp(join(example, name), join(folder, name.replace(/^counter\//, "")), { recursive: true })
   }
   await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
   // SvelteKit writes into this folder.
@@ -50,7 +68,7 @@ export async function buildExample(files: Readonly<Record<string, string>>): Pro
   }
   for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text)
   const origin = `http://localhost:${await freePort()}`
-  await build(folder, { ORIGIN: origin })
+  await build(folder, { ORIGIN: origin, ...env })
   return { origin, folder, server: join(folder, "build/index.js") }
 }
 
@@ -74,7 +92,7 @@ export function startSvelteKit(
 }
 
 /** A port that nobody listens on, and that a server is told before it does. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const { port } = server.address() as AddressInfo

@@ -19,6 +19,6 @@ export const actions: Actions = {
     }
     locals.session.set("notice", `${products[product]} is in your cart.`)
     // By the time the browser reads this, what has changed is in the database.
-    redirect(303, "/")
+    redirect(303, "/?notice")
   },
 }

@@ -32,6 +32,18 @@ export const nested = shop.withSessionAction(async (_session, form: FormData) =>
   await note(form)
 })
 
+/** Not wrapped itself: it can only read. */
+export async function mixed(form: FormData): Promise<void> {
+  const before = await (await shop.getSession()).get("note")
+  await note(form)
+  const after = await (await shop.getSession()).get("note")
+  redirect(`/page/note?before=${before ?? "none"}&after=${after ?? "none"}`)
+}
+
+export async function lead(form: FormData): Promise<void> {
+  redirect(form.get("to") as string)
+}
+
 export const forUsers = shop.withSessionAction(async (session, _form: FormData) => {
   const user = await shop.requireUser({ redirectTo: "/page/sign-in" })
   session.set("note", `for ${user}`)

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream"
-import { createSessions } from "coatcheck"
+import { createSessions, sessionErrorResponse } from "coatcheck"
 import { memoryStore } from "coatcheck/memory"
 import { nextSessions } from "coatcheck/next"
 import { type SpyStore, spyStore } from "coatcheck/testing"
@@ -31,6 +31,13 @@ export const watched = nextSessions(
     cookie: { name: "watched" },
     ttlExtensionThreshold: 1,
   }),
+  {
+    // As without, but it tells what is wrong with the program.
+    onError: (error) => {
+      const answer = sessionErrorResponse(error)
+      return answer?.status === 500 ? new Response(String(error), { status: 500 }) : answer
+    },
+  },
 )
 
 async function scene(session: SceneSession, request: NextRequest): Promise<Response> {

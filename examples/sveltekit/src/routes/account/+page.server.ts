@@ -19,7 +19,7 @@ export const actions: Actions = {
   signOut: ({ locals }) => {
     locals.session.signOut()
     locals.session.set("notice", "You are signed out.")
-    redirect(303, "/")
+    redirect(303, "/?notice")
   },
 
   // A load function guards its page, but no action: each has to ask by itself.
@@ -29,6 +29,6 @@ export const actions: Actions = {
     await session.revokeOthers()
     session.signOut()
     session.set("notice", "You are signed out everywhere.")
-    redirect(303, "/")
+    redirect(303, "/?notice")
   },
 }

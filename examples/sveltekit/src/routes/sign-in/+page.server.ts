@@ -7,6 +7,6 @@ export const actions: Actions = {
     if (typeof name !== "string" || name === "") return fail(400, { problem: "Please give a name." })
     locals.session.signIn(name, { label: request.headers.get("user-agent") ?? undefined })
     locals.session.set("notice", `Welcome, ${name}.`)
-    redirect(303, "/account")
+    redirect(303, "/account?notice")
   },
 }

@@ -6,6 +6,7 @@ declare global {
       session: SceneSession
       adminSession: SceneSession
       order: string[]
+      firstRun?: { readonly request: Request; readonly state: unknown }
     }
   }
 }

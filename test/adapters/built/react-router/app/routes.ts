@@ -12,7 +12,10 @@ const pages: RouteConfig = [
   layout("routes/members.tsx", [route("members", "routes/member.tsx")]),
   route("account", "routes/account.tsx"),
   route("failing-middleware", "routes/failing.tsx", [route("*", "routes/scene.ts", { id: "never" })]),
-  layout("routes/twice.tsx", [route("twice", "routes/twice-page.tsx")]),
+  layout("routes/twice.tsx", [
+    route("twice", "routes/twice-page.tsx"),
+    route("twice-resource", "routes/scene.ts", { id: "twice-scene" }),
+  ]),
   ...prefix("plain", [
     route("page", "routes/plain-page.tsx"),
     route("*", "routes/scene.ts", { id: "plain-scene" }),

@@ -25,7 +25,18 @@ const behind: Handle = async ({ event, resolve }) => {
     case "/pages/redirect":
       shop.getSession(event).set("note", "redirected")
       event.cookies.set("own", "1", { path: "/" })
+      return redirect(Number(event.url.searchParams.get("status") ?? 303), "/read")
+    case "/hooks/late-redirect":
+      shop.getSession(event).set("note", "redirected")
+      await resolve(event)
       return redirect(303, "/read")
+    case "/hooks/moved":
+      if (event.url.searchParams.has("read")) await shop.getSession(event).get("note")
+      return redirect(308, "/read")
+    case "/hooks/unasked":
+      return new Response("unasked")
+    case "/hooks/events":
+      return Response.json(stage.events.splice(0))
     case "/hooks/error":
       shop.getSession(event).set("note", "refused")
       return error(418, "A teapot")
@@ -38,7 +49,7 @@ const behind: Handle = async ({ event, resolve }) => {
 export const handle = sequence(errors, before, shop.handle, admins.handle, behind)
 
 const describe = ({ error: caught }: { error: unknown }): { message: string } => ({
-  message: (caught as { message: string }).message,
+  message: (caught as { message?: string }).message ?? String(caught),
 })
 const describeAll = withSessionErrors(describe)
 

@@ -54,6 +54,14 @@ const acts: Readonly<Record<string, Act>> = {
   same: async (session) => Response.json((await shop.getSession()) === session),
   nested: (_, request, context) => shop.withSession(() => new Response("never"))(request, context),
   other: (_, request, context) => watched.withSession(() => new Response("another kind"))(request, context),
+  "change-and-refuse": async (session) => {
+    session.set("note", "dropped")
+    return new Response(await shop.requireUser())
+  },
+  "sign-out-and-refuse": async (session) => {
+    session.signOut()
+    return new Response(await shop.requireUser())
+  },
   user: async () => new Response(await shop.requireUser({ redirectTo: "/read" })),
   "looked-at": () => {
     const operations = lookedAt.operations()

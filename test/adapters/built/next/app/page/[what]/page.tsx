@@ -1,3 +1,4 @@
+import { unauthorized } from "next/navigation"
 import * as actions from "../../../actions.ts"
 import { shop } from "../../../sessions.ts"
 
@@ -5,6 +6,7 @@ export default async function Page({ params }: { params: Promise<{ what: string 
   const { what } = await params
   if (what === "write") return <p>{await tryToWrite()}</p>
   if (what === "guarded") await shop.requireUser({ redirectTo: "/page/sign-in" })
+  if (what === "members" && (await (await shop.getSession()).userId()) === null) unauthorized()
   if (what === "strict") await shop.requireUser()
   return (
     <>

@@ -3,8 +3,8 @@ import { shop } from "../../hooks.server.ts"
 
 /** Asks another route of this application, and uses its own session before or after that. */
 export const GET: RequestHandler = async (event) => {
-  const session = shop.getSession(event)
   const { searchParams } = event.url
+  const session = shop.getSession(event)
   if (searchParams.has("read")) await session.get("note")
   if (searchParams.has("before")) session.set("note", "outer")
   if (searchParams.has("saved")) await session.save()
