@@ -141,6 +141,7 @@ export const tasks = {
   "test:unit": vitest(
     "--project",
     "unit",
+    "--maxWorkers=2",
     "--coverage",
     ...[...onServers, ...mounted, ...builtIn].map((file) => `--coverage.exclude=${file}`),
   ),
