@@ -2,9 +2,9 @@ import type { AddressInfo } from "node:net"
 import { SessionEndedError } from "coatcheck"
 import { sessionErrors } from "coatcheck/express"
 import express, { type NextFunction, type Request, type Response } from "express"
-import { accountPage, homePage, passwordPage, products, signInPage } from "./pages.ts"
+import { accountPage, homePage, passwordPage, products, signInPage } from "../shop/pages.ts"
 import { middleware, requireFresh, requireUser, sessions } from "./sessions.ts"
-import { changePassword, checkPassword } from "./users.ts"
+import { changePassword, checkPassword } from "../shop/users.ts"
 
 /** How long after the sign-in the password may be changed. */
 const FRESH = Number(process.env["FRESH_MS"] ?? 5 * 60_000)

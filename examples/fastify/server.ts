@@ -2,9 +2,9 @@ import type { AddressInfo } from "node:net"
 import { SessionEndedError } from "coatcheck"
 import { sessionErrors } from "coatcheck/fastify"
 import Fastify, { type FastifyReply, type FastifyRequest } from "fastify"
-import { accountPage, homePage, passwordPage, products, signInPage } from "./pages.ts"
+import { accountPage, homePage, passwordPage, products, signInPage } from "../shop/pages.ts"
 import { plugin, requireFresh, requireUser, sessions } from "./sessions.ts"
-import { changePassword, checkPassword } from "./users.ts"
+import { changePassword, checkPassword } from "../shop/users.ts"
 
 /** How long after the sign-in the password may be changed. */
 const FRESH = Number(process.env["FRESH_MS"] ?? 5 * 60_000)

@@ -2,8 +2,8 @@ import { createSessions, SessionEndedError } from "coatcheck"
 import { h3Sessions, sessionErrors } from "coatcheck/h3"
 import { memoryStore } from "coatcheck/memory"
 import { H3, type H3Event, html, type HTTPResponse, raw, redirect } from "h3"
-import { accountPage, homePage, passwordPage, products, signInPage } from "./pages.ts"
-import { changePassword, checkPassword } from "./users.ts"
+import { accountPage, homePage, passwordPage, products, signInPage } from "../shop/pages.ts"
+import { changePassword, checkPassword } from "../shop/web-users.ts"
 
 /** The whole shop. `server.ts` serves it. */
 

@@ -3,7 +3,7 @@ import { honoSessions } from "coatcheck/hono"
 import { memoryStore } from "coatcheck/memory"
 import { type Context, Hono } from "hono"
 import { html } from "hono/html"
-import { changePassword, checkPassword } from "./users.ts"
+import { changePassword, checkPassword } from "../shop/web-users.ts"
 
 /** The whole shop. Bun, Deno and Workers serve what it exports; Node.js has `server.ts` for that. */
 

@@ -2,10 +2,10 @@ import type { AddressInfo } from "node:net"
 import { SessionEndedError } from "coatcheck"
 import { sessionErrors } from "coatcheck/koa"
 import Koa from "koa"
-import { accountPage, homePage, passwordPage, products, signInPage } from "./pages.ts"
+import { accountPage, homePage, passwordPage, products, signInPage } from "../shop/pages.ts"
 import { field, type Handler, routes, seeOther } from "./routes.ts"
 import { middleware, requireFresh, requireUser, type SessionContext, sessions } from "./sessions.ts"
-import { changePassword, checkPassword } from "./users.ts"
+import { changePassword, checkPassword } from "../shop/users.ts"
 
 /** How long after the sign-in the password may be changed. */
 const FRESH = Number(process.env["FRESH_MS"] ?? 5 * 60_000)

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, Header, Headers, Post, Query, Redirect, Res, UseGuards } from "@nestjs/common"
-import { accountPage, passwordPage, signInPage } from "./pages.ts"
+import { accountPage, passwordPage, signInPage } from "../shop/pages.ts"
 import { CurrentSession } from "./session.decorator.ts"
 import { FreshSignInGuard, SignedInGuard } from "./session.guards.ts"
 import { sessions, type ShopSession } from "./sessions.ts"

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, Header, Post, Redirect } from "@nestjs/common"
-import { homePage, products } from "./pages.ts"
+import { homePage, products } from "../shop/pages.ts"
 import { CurrentSession } from "./session.decorator.ts"
 import type { ShopSession } from "./sessions.ts"
 

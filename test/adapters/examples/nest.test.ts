@@ -16,8 +16,8 @@ beforeAll(async () => {
 })
 
 for (const [platform, main] of [
-  ["Express", "dist/main.js"],
-  ["Fastify", "dist/main-fastify.js"],
+  ["Express", "dist/nest/main.js"],
+  ["Fastify", "dist/nest/main-fastify.js"],
 ] as const) {
   describeShop(`examples/nest on ${platform}`, (env) =>
     startProcess(process.execPath, [main], { cwd: folder, env: { ...env, PORT: "0" } }),
