@@ -11,6 +11,7 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
   MOUNTED_TWICE,
   type PropertyOptions,
 } from "./shared-adapter.ts"
@@ -136,7 +137,7 @@ export function astroSessions<
     try {
       return await guard(getSession(request), within)
     } catch (error) {
-      if (to !== undefined && error instanceof SignInRequiredError) redirects.set(error, to)
+      if (to !== undefined && error instanceof SignInRequiredError) redirects.set(error, locationOf(to))
       throw error
     }
   }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Session, Sessions } from "../api.ts"
-import { CSRF_FIELD, CSRF_HEADER, csrfProtection } from "../csrf.ts"
+import { csrfProtection } from "../csrf.ts"
 import { SignInRequiredError } from "../errors.ts"
 import { freshness } from "../guards.ts"
 import { errorResponse } from "../refusal.ts"
@@ -14,7 +14,14 @@ import {
   PROXY_IS_TRUSTED,
   type PropertyOptions,
 } from "./shared-adapter.ts"
-import { attachSession, first, gateOf, NodeRequestFacts, sessionOfRequest } from "./shared-node.ts"
+import {
+  attachSession,
+  csrfTokenIn,
+  first,
+  gateOf,
+  NodeRequestFacts,
+  sessionOfRequest,
+} from "./shared-node.ts"
 
 export type { FreshGuardOptions, GuardOptions }
 
@@ -75,7 +82,7 @@ export function expressSessions<
     const session = attachSession(sessions, request, response, { onError, keepHeaders: true }, facts)
     expose(request, property, session)
     // Nothing is waited for: where there is a token, it has been read.
-    void csrf?.check(facts, session, () => tokenOf(request))
+    void csrf?.check(facts, session, () => csrfTokenIn(request, (request as ExpressRequest).body))
   }
 
   const getSession: Own["getSession"] = (request) =>
@@ -194,11 +201,4 @@ class ExpressFacts extends NodeRequestFacts {
 function trustsProxy(request: ExpressRequest): boolean {
   const trust = request.app?.get?.("trust proxy fn")
   return typeof trust === "function" && trust(request.socket.remoteAddress, 0) === true
-}
-
-function tokenOf(request: ExpressRequest): string | undefined {
-  const header = first(request.headers[CSRF_HEADER])
-  if (header !== undefined) return header
-  const field: unknown = (request.body as Record<string, unknown> | null | undefined)?.[CSRF_FIELD]
-  return typeof field === "string" ? field : undefined
 }

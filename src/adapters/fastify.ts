@@ -8,7 +8,7 @@ import type {
   RawServerBase,
 } from "fastify"
 import type { CsrfOptions, Session, Sessions } from "../api.ts"
-import { CSRF_FIELD, CSRF_HEADER, csrfProtection } from "../csrf.ts"
+import { csrfProtection } from "../csrf.ts"
 import { SessionError, SignInRequiredError } from "../errors.ts"
 import { isEncrypted } from "../forwarded.ts"
 import { freshness } from "../guards.ts"
@@ -20,13 +20,14 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
   propertyTaken,
   type PropertyOptions,
   PROXY_IS_TRUSTED,
 } from "./shared-adapter.ts"
 import {
   attachSession,
-  first,
+  csrfTokenIn,
   gateOf,
   NodeRequestFacts,
   type NodeRequest,
@@ -134,7 +135,9 @@ export function fastifySessions<
 
     if (asksForToken(options.csrf)) {
       app.addHook("preValidation", async (request) => {
-        await csrf?.check(new FastifyFacts(request), getSession(request), () => tokenOf(request))
+        await csrf?.check(new FastifyFacts(request), getSession(request), () =>
+          csrfTokenIn(request.raw, request.body),
+        )
       })
     }
 
@@ -173,7 +176,7 @@ export function fastifySessions<
       } catch (error) {
         if (to === undefined || !(error instanceof SignInRequiredError)) throw error
         // A reply is a promise of its end, so the handler is not called meanwhile.
-        return reply.redirect(to, 303)
+        return reply.redirect(locationOf(to), 303)
       }
     }
   }
@@ -311,11 +314,4 @@ function withoutToken(csrf: boolean | CsrfOptions | undefined): boolean | CsrfOp
 
 function asksForToken(csrf: boolean | CsrfOptions | undefined): boolean {
   return typeof csrf === "object" && csrf.token === true
-}
-
-function tokenOf(request: AnyRequest): string | undefined {
-  const header = first(request.raw.headers[CSRF_HEADER])
-  if (header !== undefined) return header
-  const field: unknown = (request.body as Record<string, unknown> | null | undefined)?.[CSRF_FIELD]
-  return typeof field === "string" ? field : undefined
 }

@@ -12,9 +12,10 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
   heldBy,
   type PropertyOptions,
-  PROXY_IS_TRUSTED,
+  proxySetting,
 } from "./shared-adapter.ts"
 import { gateKey, type NodeResponse, ResponseGate } from "./shared-response.ts"
 import { openWeb } from "./shared-web.ts"
@@ -62,7 +63,7 @@ export function h3Sessions<
   type Own = H3Sessions<State, ClientState, Input, ClientInput>
   const { property = "session", trustProxy } = options
   const csrf = csrfProtection(options.csrf)
-  const httpsSetting = trustProxy === true ? PROXY_IS_TRUSTED : "h3Sessions(sessions, { trustProxy: true })"
+  const httpsSetting = proxySetting("h3Sessions", trustProxy)
   const factsOptions = { trustProxy, httpsSetting }
 
   // Kept by the context, which an application mounted by its `fetch` shares.
@@ -78,7 +79,7 @@ export function h3Sessions<
         await guard(getSession(event), within)
       } catch (error) {
         if (to === undefined || !(error instanceof SignInRequiredError)) throw refusalOf(error)
-        return new Response(null, { status: 303, headers: { Location: to } })
+        return new Response(null, { status: 303, headers: { Location: locationOf(to) } })
       }
       return next()
     }

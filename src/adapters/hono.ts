@@ -14,7 +14,7 @@ import {
   guard,
   type GuardOptions,
   heldBy,
-  PROXY_IS_TRUSTED,
+  proxySetting,
 } from "./shared-adapter.ts"
 import { openWeb } from "./shared-web.ts"
 
@@ -69,7 +69,7 @@ export function honoSessions<
   const { trustProxy } = options
   const property: string | false = options.property ?? "session"
   const csrf = csrfProtection(options.csrf)
-  const httpsSetting = trustProxy === true ? PROXY_IS_TRUSTED : "honoSessions(sessions, { trustProxy: true })"
+  const httpsSetting = proxySetting("honoSessions", trustProxy)
   const factsOptions = { trustProxy, httpsSetting }
 
   const getSession: Own["getSession"] = (c) =>

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Session, Sessions } from "../api.ts"
-import { CSRF_FIELD, CSRF_HEADER, csrfProtection } from "../csrf.ts"
+import { csrfProtection } from "../csrf.ts"
 import { SignInRequiredError } from "../errors.ts"
 import { freshness } from "../guards.ts"
 import { sessionErrorResponse } from "../refusal.ts"
@@ -16,7 +16,7 @@ import {
 } from "./shared-adapter.ts"
 import {
   attachSession,
-  first,
+  csrfTokenIn,
   NodeRequestFacts,
   type NodeRequest,
   sessionOfRequest,
@@ -102,7 +102,9 @@ export function koaSessions<
     const onError = (error: unknown): void => ctx.onerror(withStatus(error))
     const session = attachSession(sessions, ctx.req, ctx.res, { onError }, facts)
     expose(ctx, property, session)
-    return csrf?.check(facts, session, () => tokenOf(ctx))
+    return csrf?.check(facts, session, () =>
+      csrfTokenIn(ctx.req, (ctx.request as { readonly body?: unknown }).body),
+    )
   }
 
   const getSession: Own["getSession"] = (ctx) =>
@@ -199,12 +201,4 @@ class KoaFacts extends NodeRequestFacts {
   override get httpsSetting(): string {
     return this.#ctx.app.proxy ? PROXY_IS_TRUSTED : "app.proxy = true"
   }
-}
-
-function tokenOf(ctx: KoaContext): string | undefined {
-  const header = first(ctx.req.headers[CSRF_HEADER])
-  if (header !== undefined) return header
-  const { body } = ctx.request as { readonly body?: Readonly<Record<string, unknown>> | null }
-  const field = body?.[CSRF_FIELD]
-  return typeof field === "string" ? field : undefined
 }

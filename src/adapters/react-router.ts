@@ -11,7 +11,9 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
   heldBy,
+  proxySetting,
   MOUNTED_TWICE,
 } from "./shared-adapter.ts"
 import { openWeb } from "./shared-web.ts"
@@ -84,7 +86,7 @@ export function reactRouterSessions<
   const csrf = csrfProtection(options.csrf)
   const factsOptions = {
     trustProxy: options.trustProxy,
-    httpsSetting: "reactRouterSessions(sessions, { trustProxy: true })",
+    httpsSetting: proxySetting("reactRouterSessions", options.trustProxy),
   }
   const sessionContext: Own["sessionContext"] = {}
 
@@ -104,7 +106,9 @@ export function reactRouterSessions<
     } catch (error) {
       if (!(error instanceof SignInRequiredError)) throw error
       // oxlint-disable-next-line typescript/only-throw-error -- a response is what React Router takes for an answer
-      throw to === undefined ? refusal(error) : new Response(null, { status: 303, headers: { Location: to } })
+      throw to === undefined
+        ? refusal(error)
+        : new Response(null, { status: 303, headers: { Location: locationOf(to) } })
     }
   }
 

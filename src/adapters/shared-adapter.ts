@@ -114,6 +114,11 @@ export const ANSWER_HEADERS: readonly string[] = [
 /** What a warning of plain http advises where the proxy is believed already. */
 export const PROXY_IS_TRUSTED = "let it send X-Forwarded-Proto"
 
+/** What a warning of plain http advises where trusting a proxy is an option of the adapter. */
+export function proxySetting(factory: string, trustProxy: boolean | undefined): string {
+  return trustProxy === true ? PROXY_IS_TRUSTED : `${factory}(sessions, { trustProxy: true })`
+}
+
 /** @throws {SessionError} if there is none. */
 export function found<T>(session: T | undefined, advice: string): T {
   if (session !== undefined) return session

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import process from "node:process"
 import type { RequestFacts, Session, Sessions } from "../api.ts"
+import { CSRF_FIELD, CSRF_HEADER } from "../csrf.ts"
 import { SessionError } from "../errors.ts"
 import { forwarded, isEncrypted, PROXY_HEADERS } from "../forwarded.ts"
 import type { ErrorResponse } from "../refusal.ts"
@@ -174,6 +175,14 @@ export class NodeRequestFacts implements RequestFacts {
     if (!this.#trustProxy) return undefined
     return forwarded(what, (name) => first(this.#request.headers[name]))
   }
+}
+
+/** The token that a request brings, in a header or in the field of a form that a body parser has read. */
+export function csrfTokenIn(request: NodeRequest, body: unknown): string | undefined {
+  const header = first(request.headers[CSRF_HEADER])
+  if (header !== undefined) return header
+  const field: unknown = (body as Record<string, unknown> | null | undefined)?.[CSRF_FIELD]
+  return typeof field === "string" ? field : undefined
 }
 
 export function first(value: string | readonly string[] | undefined): string | undefined {

@@ -12,6 +12,7 @@ import {
   type FreshGuardOptions,
   guard,
   type GuardOptions,
+  locationOf,
   heldBy,
   hold,
   type PropertyOptions,
@@ -257,7 +258,7 @@ const turnedAway = new WeakSet<object>()
 /** Throws SvelteKit's redirect or error, which says what is wrong should SvelteKit not know it for one. */
 function turnAway(to: string | undefined): never {
   try {
-    if (to !== undefined) redirect(303, to)
+    if (to !== undefined) redirect(303, locationOf(to))
     httpError(401, "Unauthorized")
   } catch (thrown) {
     // A path that is none is an error of SvelteKit's that says so.
